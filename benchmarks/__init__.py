@@ -1,0 +1,7 @@
+"""loopwright measured beside its peers. No part of the package: nothing in `loopwright` imports this.
+
+    python -m benchmarks.overhead   what a loop costs: microseconds a step, memory, import
+    python -m benchmarks.kill       what SIGKILL leaves: weights, history, samples, checkpoints
+
+See README.md here for what each one measures and how to read it.
+"""

@@ -1,0 +1,89 @@
+"""Batches that time whoever takes them. Knows nothing about the system that does.
+
+Frameworks own their loops, so nothing outside can time a step; but all of them must ask for the next batch. This
+iterable is asked, and between two answers it can run a bare loop of its own. So a framework's steps and bare steps
+alternate within one process every few milliseconds, and what the machine does to one it does to the other: a
+difference of some microseconds shows, over steps of 600 us that drift by tens of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks._task import Batch
+
+WARM = 100
+CHUNK = 25
+
+
+@dataclass(frozen=True)
+class Instant:
+    """Where the clocks stand, in seconds: on the wall, of the processor for this process, and for this thread."""
+
+    wall: float
+    cpu: float
+    thread: float
+
+    @classmethod
+    def now(cls) -> Instant:
+        return cls(time.perf_counter(), time.process_time(), time.thread_time())
+
+    def __sub__(self, other: Instant) -> Instant:
+        return Instant(self.wall - other.wall, self.cpu - other.cpu, self.thread - other.thread)
+
+
+@dataclass
+class TimedBatches:
+    """An iterable of `len` batches: some to warm up, `alone` timed without company, `paired` in turns with `bare`."""
+
+    batches: Sequence[Batch]
+    alone: int
+    paired: int
+    bare: Callable[[Iterator[Batch]], None]
+    inside_s: float = 0.0
+    _alone: Instant = Instant(0.0, 0.0, 0.0)
+    _paired: list[tuple[Instant, Instant]] = field(default_factory=list)
+    _thread: int = field(default_factory=threading.get_ident)
+
+    def __len__(self) -> int:
+        return WARM + self.alone + self.paired
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A batch fetched ahead by another thread would have its bare steps timed beside the framework's, not between.
+        assert threading.get_ident() == self._thread, "batches must be taken by the thread that trains"
+        first_asked = time.perf_counter()
+        endless = itertools.cycle(self.batches)
+        yield from itertools.islice(endless, WARM)
+        began = Instant.now()
+        yield from itertools.islice(endless, self.alone)
+        self._alone = Instant.now() - began
+        company = itertools.cycle(self.batches)
+        self.bare(itertools.islice(company, WARM))
+        for _ in range(self.paired // CHUNK):
+            first = Instant.now()
+            self.bare(itertools.islice(company, CHUNK))
+            second = Instant.now()
+            yield from itertools.islice(endless, CHUNK)
+            self._paired.append((second - first, Instant.now() - second))
+        self.inside_s = time.perf_counter() - first_asked
+
+    def figures(self) -> dict[str, float]:
+        """Microseconds a step: the system alone, the bare loop, and the mean by which the system exceeds it.
+
+        Means, not medians, over the pairs: a display drawn ten times a second must count although most chunks have none.
+        """
+        to_step = 1e6 / CHUNK
+        return {
+            "alone_wall": self._alone.wall * 1e6 / self.alone,
+            "alone_cpu": self._alone.cpu * 1e6 / self.alone,
+            "bare_wall": statistics.fmean(b.wall for b, _ in self._paired) * to_step,
+            "bare_cpu": statistics.fmean(b.cpu for b, _ in self._paired) * to_step,
+            "over_wall": statistics.fmean(s.wall - b.wall for b, s in self._paired) * to_step,
+            "over_cpu": statistics.fmean(s.cpu - b.cpu for b, s in self._paired) * to_step,
+            "others_cpu": (self._alone.cpu - self._alone.thread) * 1e6 / self.alone,
+        }

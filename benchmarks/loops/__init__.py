@@ -1,0 +1,35 @@
+"""The same loop, written for each system as its own documentation would: one file a system, nothing shared but the task.
+
+Each file has `train(batches, display, folder)`, which trains one epoch over `batches` and logs one loss every step,
+into `folder` where it writes at all. It imports its system at the top: the time of that import is one of the figures.
+This list imports none of them.
+"""
+
+from dataclasses import dataclass
+
+LOGGED = "logged"
+DISPLAYED = "displayed"
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of every table: the file in this folder, its title, what must be installed, the cases it takes part in."""
+
+    module: str
+    title: str
+    packages: tuple[str, ...]
+    cases: tuple[str, ...] = (LOGGED, DISPLAYED)
+
+
+BARE = System("bare", "bare loop", ("torch",))
+SYSTEMS = (
+    BARE,
+    System("bare_tqdm", "bare loop + tqdm", ("tqdm",), (DISPLAYED,)),
+    System("bare_tqdm_loss", "bare loop + tqdm, loss shown", ("tqdm",), (DISPLAYED,)),
+    System("loopwright", "loopwright", ("loopwright",)),
+    System("fabric", "Fabric", ("lightning", "tqdm")),
+    System("ignite", "Ignite", ("pytorch-ignite", "tqdm")),
+    System("accelerate", "accelerate", ("accelerate", "tqdm")),
+    System("lightning", "Lightning", ("lightning",)),
+    System("fastai", "fastai", ("fastai",)),
+)

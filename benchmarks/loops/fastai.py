@@ -1,0 +1,27 @@
+"""fastai's Learner with its Recorder, which keeps every loss; one batch to validate on, since it insists on some."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from fastai.basics import *  # noqa: F403  the import that its documentation asks for; it registers the Learner's parts
+from fastai.callback.progress import ProgressCallback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+
+from benchmarks._clock import TimedBatches
+from benchmarks._task import new_model
+
+
+def train(batches: TimedBatches, display: bool, folder: Path) -> None:
+    data = DataLoaders(batches, batches.batches[:1], path=folder)
+    optimizer = partial(OptimWrapper, opt=torch.optim.SGD, momentum=0.9)
+    learner = Learner(data, new_model(), loss_func=F.cross_entropy, opt_func=optimizer, lr=0.01, default_cbs=True)
+    if display:
+        learner.add_cb(ProgressCallback()) if not hasattr(learner, "progress") else None
+        learner.fit(1)
+    else:
+        with learner.no_bar(), learner.no_logging():
+            learner.fit(1)

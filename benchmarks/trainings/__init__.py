@@ -1,0 +1,42 @@
+"""The same training, written for each system with that system's own way to save and to resume: one file a system.
+
+Each file has
+
+    train(folder, witness, workers)   train to the end, going on from whatever `folder` holds
+    saved(folder)                     every checkpoint that the system would offer, and whether it can be loaded
+    leftovers(folder)                 what only an unfinished save leaves behind
+    history(folder)                   the record of metrics, byte for byte, or None where there is none to compare
+
+and imports its system at the top. This list imports none of them.
+"""
+
+from dataclasses import dataclass
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One system: its file here, its title, what must be installed, and how it resumes."""
+
+    module: str
+    title: str
+    packages: tuple[str, ...]
+    resumes_by: str
+    run: str = "."  # the folder, within the training's own, that holds its checkpoints
+
+
+TRAININGS = (
+    Training("loopwright", "loopwright", ("loopwright",), "its folder", run="run"),
+    Training("lightning", "Lightning", ("lightning",), "ModelCheckpoint every 5 steps, fit(ckpt_path=newest)"),
+    Training("accelerate", "accelerate", ("accelerate",), "save_state every 5 steps, load_state, skip_first_batches"),
+)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One checkpoint: its name, its step, and a checksum of the model's weights, or None if it does not load."""
+
+    name: str
+    step: int
+    weights: str | None

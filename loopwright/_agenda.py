@@ -1,0 +1,66 @@
+"""``Agenda``: what is due at a boundary, and when training is over. Decides only; does nothing itself."""
+
+import math
+import time
+
+from ._cursor import Cursor
+from ._when import Due, Limits
+
+
+class Agenda:
+    """The next step and the next moment at which anything is due: all that a step of the loop has to look at.
+
+    Times are those of ``time.perf_counter``.
+    """
+
+    def __init__(self, save: Due, report_steps: int) -> None:
+        self._save, self._report_steps = save, report_steps
+        self._elapsed_before = 0.0  # seconds, in earlier lives
+        self._began = self._saved_at = time.perf_counter()
+        self.limits = Limits([0])
+        self.stop_reason: str | None = None
+        self.next_report = self.next_save = self.next_step = self.next_time = math.inf
+
+    def plan(self, cursor: Cursor, steps_per_epoch: int | None, next_draw: float) -> None:
+        """Look ahead from where training is."""
+        self.next_report = (cursor.step // self._report_steps + 1) * self._report_steps
+        self.next_save = self._save.next_step(cursor.step, cursor.epoch, cursor.epoch_step, steps_per_epoch)
+        self.next_step = min(self.next_report, self.next_save, self.limits.steps)
+        deadline = self._began - self._elapsed_before + self.limits.seconds
+        self.next_time = min(next_draw, self._saved_at + self._save.seconds(), deadline)
+
+    def save_is_due(self, step: int, now: float) -> bool:
+        return step >= self.next_save or now >= self._saved_at + self._save.seconds()
+
+    def save_is_due_after(self, epochs_done: int) -> bool:
+        return self._save.at_epoch(epochs_done) or self.save_is_due(-1, time.perf_counter())
+
+    def saved(self) -> None:
+        self._saved_at = time.perf_counter()
+
+    def stop(self, reason: str) -> None:
+        """End after this step; the first reason counts."""
+        self.stop_reason = self.stop_reason or reason
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Something is due at the very next boundary, whatever was planned."""
+        self.next_step = 0
+
+    def is_enough(self, step: int) -> bool:
+        """Whether the loop over batches shall end here."""
+        if self.elapsed() >= self.limits.seconds:
+            self.stop(f"time is up: {self.limits.text}")
+        return self.stop_reason is not None or step >= self.limits.steps
+
+    def is_over(self, step: int, epochs_done: int) -> bool:
+        """Whether no further epoch shall begin."""
+        done = self.limits.epochs is not None and epochs_done >= self.limits.epochs
+        return done or self.is_enough(step)
+
+    def elapsed(self) -> float:
+        """Seconds of training, over all lives."""
+        return self._elapsed_before + time.perf_counter() - self._began
+
+    def go_on_after(self, seconds: float) -> None:
+        self._elapsed_before = seconds

@@ -1,0 +1,307 @@
+"""Checkpoints: folders that are complete or absent, and an index that says which are there. Knows nothing of the loop.
+
+    checkpoints/
+      index.json        written last; what it does not name does not exist
+      step-000500/      manifest.json (sizes, checksums) and one file an object: model.pt, optimizer.pt, ...
+
+A save writes aside, flushes, renames, flushes the folder, then replaces the index. A kill at any instant leaves the
+old index or the new one, and both name complete folders only; leftovers are swept at the next save.
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ._errors import CheckpointError
+from ._files import read_json, sync_folder, write_json, write_synced
+from ._files import json_text as _json_text
+from ._state import plain_state
+
+FORMAT = 1
+Mode = Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint as the index knows it: its folder's name, when in training it was taken, and its metrics."""
+
+    name: str
+    step: int
+    epoch: float
+    saved_at: float  # seconds since 1970
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class _Checksum:
+    """A binary file that sums up what is written through it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self.size = self.crc32 = 0
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self.crc32 = zlib.crc32(data, self.crc32)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _write_object(path: Path, state: Any) -> dict[str, int]:
+    file = _Checksum(path)
+    try:
+        torch.save(plain_state(state, path.stem), file)  # type: ignore[arg-type] - all that it needs is write and flush
+    finally:
+        file.close()
+    return {"size": file.size, "crc32": file.crc32}
+
+
+def _crc32(path: Path) -> int:
+    total = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
+
+
+class Checkpoints:
+    """A folder of checkpoints that survives a kill at any instant.
+
+    Args:
+        folder: created when the first checkpoint is saved.
+        keep_last: how many of the newest to keep, at least 1.
+        keep_best: how many of the best to keep for each metric that was saved with a direction.
+        keep: instead of the two numbers, a function from all entries (oldest first) to those to keep; the newest is
+            always kept.
+
+    >>> import tempfile
+    >>> saved = Checkpoints(tempfile.mkdtemp() + "/checkpoints")
+    >>> _ = saved.save({"model": {"w": torch.ones(2)}}, step=10, metrics={"val/top1": 0.5}, best={"val/top1": "max"})
+    >>> saved.load("latest")["model"]["w"]
+    tensor([1., 1.])
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        keep_last: int = 2,
+        keep_best: int = 1,
+        keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
+    ) -> None:
+        if keep_last < 1 or keep_best < 0:
+            raise ValueError(f"keep_last must be 1 or more and keep_best 0 or more. Found: {keep_last}, {keep_best}")
+        self.folder = Path(folder)
+        self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
+        self.entries: list[Entry] = []
+        self.modes: dict[str, Mode] = {}
+        self._read_index()
+
+    @property
+    def latest(self) -> Entry | None:
+        """The newest checkpoint, or None."""
+        return self.entries[-1] if self.entries else None
+
+    def best(self, metric: str | None = None) -> Entry | None:
+        """The best checkpoint by a metric (by default the first one that was saved with a direction), or None."""
+        return self._best_of(self.entries, metric or next(iter(self.modes), ""))
+
+    def is_best(self, metric: str, value: float, mode: Mode, k: int = 1) -> bool:
+        """Whether a value would be among the best ``k``. NaN never is; an equal value does not displace an older one."""
+        if math.isnan(value):
+            return False
+        sign = 1 if mode == "max" else -1
+        rivals = [e.metrics[metric] for e in self.entries if not math.isnan(e.metrics.get(metric, math.nan))]
+        return sum(sign * rival >= sign * value for rival in rivals) < k
+
+    def save(
+        self,
+        objects: Mapping[str, Any],
+        *,
+        step: int,
+        epoch: float = 0,
+        metrics: Mapping[str, float] | None = None,
+        best: Mapping[str, Mode] | None = None,
+    ) -> Entry:
+        """Save states as one checkpoint and make it the latest.
+
+        Args:
+            objects: names to states (tensors, plain values and containers of them); each becomes one file.
+            metrics: measured at this very step, with these very weights.
+            best: for which of the metrics a best checkpoint is kept, and its direction.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
+        self._write_folder(entry, objects)
+        self.modes.update(best or {})
+        kept = self._kept([*self.entries, entry])
+        self._write_index(kept)
+        self.entries = kept
+        self._sweep()
+        return entry
+
+    def load(self, which: str = "latest", *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
+        """The states of one checkpoint, checked against their checksums.
+
+        Args:
+            which: ``"latest"``, ``"best"``, ``"best:val/top1"`` or a folder's name.
+            only: the name of one object, to read no other file.
+            device: where its tensors go; they may have been saved on any other.
+        """
+        return read_checkpoint(self.folder / self.find(which).name, only=only, device=device)
+
+    def find(self, which: str) -> Entry:
+        """The entry that a name stands for; ``CheckpointError`` lists what is there when there is none."""
+        if which == "latest":
+            entry = self.latest
+        elif which == "best" or which.startswith("best:"):
+            entry = self.best(which.partition(":")[2] or None)
+        else:
+            entry = next((e for e in self.entries if e.name == which), None)
+        if entry is None:
+            names = ", ".join(e.name for e in self.entries) or "none yet"
+            raise CheckpointError(f"{self.folder} has no checkpoint {which!r}; it holds: {names}")
+        return entry
+
+    def _best_of(self, entries: Sequence[Entry], metric: str) -> Entry | None:
+        return next(iter(_ranked(entries, metric, self.modes.get(metric, "max"))), None)
+
+    def _kept(self, entries: list[Entry]) -> list[Entry]:
+        if self._keep is not None:
+            chosen = list(self._keep(tuple(entries)))
+        else:
+            chosen = entries[-self._keep_last :]
+            for metric, mode in self.modes.items():
+                chosen = [*chosen, *_ranked(entries, metric, mode)[: self._keep_best]]
+        names = {entry.name for entry in chosen} | {entries[-1].name}
+        return [entry for entry in entries if entry.name in names]
+
+    def _free_name(self, step: int) -> str:
+        name, taken = f"step-{step:06d}", {entry.name for entry in self.entries}
+        return next(n for n in (name, *(f"{name}.{i}" for i in range(1, len(taken) + 2))) if n not in taken)
+
+    def _write_folder(self, entry: Entry, objects: Mapping[str, Any]) -> None:
+        aside = self.folder / f".{entry.name}.{os.getpid()}.tmp"
+        aside.mkdir()
+        try:
+            files = {f"{name}.pt": _write_object(aside / f"{name}.pt", state) for name, state in objects.items()}
+            manifest = {"format": FORMAT, "step": entry.step, "epoch": entry.epoch, "files": files}
+            write_synced(aside / "manifest.json", _json_text(manifest).encode())
+            sync_folder(aside)
+            os.rename(aside, self.folder / entry.name)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        sync_folder(self.folder)
+
+    def _sweep(self) -> None:
+        """Remove what the index does not name: leftovers of a killed save, and checkpoints no longer kept."""
+        if not self.folder.is_dir():
+            return
+        named = {entry.name for entry in self.entries} | {"index.json"}
+        for path in self.folder.iterdir():
+            if path.name not in named:
+                with contextlib.suppress(OSError):  # a file manager looking at it is no reason to stop training
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _write_index(self, entries: list[Entry]) -> None:
+        index = {
+            "format": FORMAT,
+            "latest": entries[-1].name,
+            "best": {metric: best.name for metric in self.modes if (best := self._best_of(entries, metric))},
+            "modes": self.modes,
+            "checkpoints": [asdict(e) | {"metrics": _json_metrics(e.metrics)} for e in entries],
+        }
+        write_json(self.folder / "index.json", index)
+
+    def _read_index(self) -> None:
+        path = self.folder / "index.json"
+        if not path.exists():
+            return
+        try:
+            index = read_json(path)
+            if index["format"] != FORMAT:
+                raise CheckpointError(f"{path} has format {index['format']}; this loopwright reads format {FORMAT}")
+            entries = [Entry(**e | {"metrics": _float_metrics(e["metrics"])}) for e in index["checkpoints"]]
+            modes = dict(index["modes"])
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise CheckpointError(
+                f"{path} is not an index of checkpoints ({error}): restore it, or give another folder"
+            ) from None
+        self.entries, self.modes = entries, modes
+
+
+def _ranked(entries: Sequence[Entry], metric: str, mode: Mode) -> list[Entry]:
+    """Best first; of equals the older one first; an entry without the metric, or with NaN, does not take part."""
+    sign = 1 if mode == "max" else -1
+    measured = [e for e in entries if not math.isnan(e.metrics.get(metric, math.nan))]
+    return sorted(measured, key=lambda e: (-sign * e.metrics[metric], e.step))
+
+
+def _json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
+
+
+def _float_metrics(metrics: Mapping[str, float | str]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def read_checkpoint(folder: str | Path, *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
+    """Read one checkpoint folder: a dictionary from object names to states, or one state with ``only``.
+
+    Raises ``CheckpointError`` when the folder is not a whole checkpoint of loopwright. Nothing in it can run code:
+    it is read with ``torch.load(weights_only=True)``.
+    """
+    folder = Path(folder)
+    files = _manifest_files(folder)
+    if only is not None:
+        if f"{only}.pt" not in files:
+            held = ", ".join(name.removesuffix(".pt") for name in files)
+            raise CheckpointError(f"{folder} holds no {only!r}; it holds: {held}")
+        return _read_object(folder / f"{only}.pt", files[f"{only}.pt"], device)
+    return {name.removesuffix(".pt"): _read_object(folder / name, facts, device) for name, facts in files.items()}
+
+
+def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        state = "is not a checkpoint of loopwright: it has no manifest.json" if folder.is_dir() else "does not exist"
+        raise CheckpointError(f"{folder} {state}")
+    try:
+        manifest = read_json(path)
+        version, files = manifest["format"], dict(manifest["files"])
+        sound = all(Path(n).name == n and n.endswith(".pt") and {"size", "crc32"} <= set(f) for n, f in files.items())
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): use another checkpoint of this run") from None
+    if version != FORMAT or not sound:
+        raise CheckpointError(f"{path} is not a manifest of format {FORMAT}: it was written by something else")
+    return files
+
+
+def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device) -> Any:
+    found = path.stat().st_size if path.exists() else None
+    if found != facts["size"]:
+        state = "is missing" if found is None else f"has {found:,} bytes and should have {facts['size']:,}"
+        raise CheckpointError(f"{path} {state}: the checkpoint is damaged; use another one of this run")
+    if _crc32(path) != facts["crc32"]:
+        raise CheckpointError(f"{path} does not match its checksum: it is damaged; use another one of this run")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a foreign file
+        raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error

@@ -1,0 +1,67 @@
+"""``Feeder``: batches moved to the device and normalised, ahead of use where that changes nothing. Counts no steps."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._device import Compute
+from ._nested import leaves
+from .data._source import Source
+
+
+class Fed(NamedTuple):
+    """A batch ready for the loop."""
+
+    data: Any
+    count: int  # samples that it holds
+    drawn: int  # samples of the loader's order that it used up
+    last: bool  # whether it is known that the loop ends with it
+
+
+class Feeder:
+    """Reads a source for the loop, on one device.
+
+    Where reading draws nothing from this process's generators, one batch is prepared ahead, so that a GPU copies it
+    while it computes on the one before. Elsewhere a batch is read when it is asked for: reading it earlier would change
+    the numbers that the step before it draws, and a resumed run could not repeat that.
+    """
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._side = torch.cuda.Stream(compute.device) if compute.device.type == "cuda" else None
+
+    def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Fed]:
+        """The batches of an epoch from a place on."""
+        batches = source.open(epoch, seed, drawn)
+        prepared = ((self._prepare(data, source), count, used) for data, count, used in batches)
+        if source.draws_here:
+            yield from (Fed(take(), count, used, False) for take, count, used in prepared)
+            return
+        ahead = next(prepared, None)
+        while ahead is not None:
+            (take, count, used), ahead = ahead, next(prepared, None)
+            yield Fed(take(), count, used, ahead is None)
+
+    def _prepare(self, data: Any, source: Source) -> Callable[[], Any]:
+        """Start moving a batch; the function that is returned gives it to the loop."""
+        if self._side is None:
+            ready = self._moved(data, source)
+            return lambda: ready
+        with torch.cuda.stream(self._side):
+            ready = self._moved(data, source)
+            done = self._side.record_event()
+        return lambda: self._handed_over(ready, done)
+
+    def _moved(self, data: Any, source: Source) -> Any:
+        moved = self._compute.move(data)
+        return moved if source.normalize is None else source.normalize(moved)
+
+    def _handed_over(self, ready: Any, done: torch.cuda.Event) -> Any:
+        here = torch.cuda.current_stream(self._compute.device)
+        here.wait_event(done)
+        for tensor in leaves(ready, Tensor):
+            if tensor.is_cuda:
+                tensor.record_stream(here)  # its memory was taken on the side stream: not to be reused too early
+        return ready

@@ -1,0 +1,103 @@
+"""Files that are whole or absent: atomic replacement, flushing to disk, JSON and JSON lines. Knows nothing of runs."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's own entries (names, renames) to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and flush its content to disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace a file's content so that a reader, also after a kill or a power cut, sees the old text or the new one.
+
+    ``sync=False`` leaves the flushing to the system: still whole after a kill, perhaps the old text after a power cut.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if sync:
+            write_synced(aside, text.encode())
+        else:
+            aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def strict_number(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as the strings ``"nan"``, ``"inf"`` and ``"-inf"``."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """Indented strict JSON for the files that people read."""
+    return json.dumps({k: strict_number(v) for k, v in values.items()}, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
+    """Replace a JSON file atomically."""
+    replace_file(path, json_text(values), sync=sync)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object; ``ValueError`` when it does not."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} should hold a JSON object, holds a {type(values).__name__}")
+    return values
+
+
+class JsonLines:
+    """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        line = json.dumps({k: strict_number(v) for k, v in values.items()}, ensure_ascii=False)
+        self._file.write(line.encode() + b"\n")
+
+    def size(self) -> int:
+        """Bytes in the file now: a mark that ``cut`` can go back to."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def cut(self, size: int) -> None:
+        """Forget every line after the first ``size`` bytes."""
+        os.ftruncate(self._file.fileno(), size)
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; non-finite numbers come back as floats. A last line cut short is left out."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield {k: float(v) if v in ("nan", "inf", "-inf") else v for k, v in json.loads(line).items()}

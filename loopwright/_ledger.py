@@ -1,0 +1,96 @@
+"""``Ledger``: what was measured, when, and the lines of metrics.jsonl. Knows nothing of loops, models or screens."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ._errors import ConfigError, NonFiniteError
+from ._files import JsonLines
+from ._meters import Meters
+
+
+class Ledger:
+    """Means of the training phase and of the evaluation that is going on, and the last value of every name."""
+
+    def __init__(self, lines: JsonLines, nonfinite: Literal["stop", "log"]) -> None:
+        self._lines, self._nonfinite = lines, nonfinite
+        self._training, self._evaluation = Meters(), Meters()
+        self._phase: str | None = None  # the evaluation that is going on
+        self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
+        self.shown: dict[str, float] = {}  # what was reported last
+
+    def log(self, values: Mapping[str, Any], weight: float) -> None:
+        meters = self._training if self._phase is None else self._evaluation
+        for name, value in values.items():
+            meters.log(name, value, weight)
+
+    def report(self, step: int, epoch: int, rates: Mapping[str, float]) -> None:
+        """Write the means since the last report."""
+        means = _prefixed("train", self._training.interval())
+        self.shown = {**means, **rates}
+        self._write("steps", step, epoch, self.shown)
+        self._stop_if_nonfinite(means, step, epoch)
+
+    def end_epoch(self, step: int, epoch: int) -> None:
+        """Write the means, deviations and extremes of the epoch's training."""
+        values = _prefixed("train", self._training.close(spread=True))
+        self._measured |= {name: (step, value) for name, value in values.items()}
+        self._write("epoch", step, epoch, values)
+        self._stop_if_nonfinite(values, step, epoch)
+
+    def begin_evaluation(self, name: str) -> None:
+        self._phase, self._evaluation = name, Meters()
+
+    def end_evaluation(self, step: int, epoch: int) -> None:
+        """Write the means of the evaluation."""
+        assert self._phase is not None
+        values = _prefixed(self._phase, self._evaluation.close(spread=False))
+        self._measured |= {name: (step, value) for name, value in values.items()}
+        self._write("evaluation", step, epoch, values)
+
+    def leave_evaluation(self) -> None:
+        self._phase = None
+
+    def peek(self) -> dict[str, float]:
+        """Means of the present phase so far. Waits for the device."""
+        return (self._training if self._phase is None else self._evaluation).peek()
+
+    def measured_at(self, step: int) -> dict[str, float]:
+        """What was measured at a step: means by name."""
+        return {name: value for name, (at, value) in self._measured.items() if at == step and "." not in name}
+
+    def value_at(self, metric: str, step: int, asked_by: str) -> float:
+        """A value that was measured at this very step; ``ConfigError`` for an older one, or none."""
+        at, value = self._measured.get(metric, (None, math.nan))
+        if at is None:
+            names = ", ".join(self._measured) or "nothing yet"
+            raise ConfigError(f"{asked_by}({metric!r}): nothing was logged under that name. Measured: {names}")
+        if at != step:
+            raise ConfigError(
+                f"{asked_by}({metric!r}): it was measured at step {at} and the weights are those of step {step}: "
+                "evaluate again first"
+            )
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"training": self._training.state_dict(), "measured": {k: list(v) for k, v in self._measured.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._training.load_state_dict(state["training"])
+        self._measured = {name: (step, value) for name, (step, value) in state["measured"].items()}
+
+    def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        if values:
+            self._lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
+
+    def _stop_if_nonfinite(self, values: Mapping[str, float], step: int, epoch: int) -> None:
+        bad = next((n for n, v in values.items() if "loss" in n and "." not in n and not math.isfinite(v)), None)
+        if bad is not None and self._nonfinite == "stop":
+            raise NonFiniteError(
+                f"{bad} became {values[bad]} at or before step {step} (epoch {epoch}): lower the learning rate, clip "
+                "gradients with run.step(..., clip=1.0), or say nonfinite='log' to go on"
+            )
+
+
+def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{name}": value for name, value in values.items()}

@@ -1,0 +1,167 @@
+"""Means of logged values, by name. Values stay where they are (no device waits) until they are read.
+
+Sums are Python floats added one after the other, so reading earlier or later, as a save does, changes no bit of them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class _Sums:
+    """Weighted sums of one name since some moment."""
+
+    weight: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, value: float, weight: float) -> None:
+        self.weight += weight
+        self.total += value * weight
+        self.squares += value * value * weight
+        # Written so that a NaN shows up, whichever comes first.
+        self.low = value if not value >= self.low else self.low
+        self.high = value if not value <= self.high else self.high
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.weight if self.weight else math.nan
+
+    @property
+    def std(self) -> float:
+        if not self.weight:
+            return math.nan
+        variance = self.squares / self.weight - self.mean**2
+        return math.sqrt(variance) if variance > 0 else variance * 0.0  # rounding below 0 is 0, NaN stays NaN
+
+
+@dataclass
+class Meter:
+    """One logged name: what is not read yet, and its sums over the report interval and over the phase."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    interval: _Sums = field(default_factory=_Sums)
+    phase: _Sums = field(default_factory=_Sums)
+
+    def read(self) -> None:
+        """Bring pending values to the host: one transfer for all of them."""
+        if self.tensors:
+            for value, weight in zip(torch.stack(self.tensors).tolist(), self.weights, strict=True):
+                self.interval.add(value, weight)
+                self.phase.add(value, weight)
+            self.tensors.clear()
+            self.weights.clear()
+
+
+class Meters:
+    """All names of one phase (training or one evaluation)."""
+
+    def __init__(self) -> None:
+        self._meters: dict[str, Meter] = {}
+        self._objects: dict[str, Any] = {}
+
+    def log(self, name: str, value: Any, weight: float) -> None:
+        """Take one value: a number, a tensor of one element, one number a sample (N,), or a metric object.
+
+        A metric object has ``compute`` and ``reset`` (torchmetrics' have); it is read when the phase ends.
+        """
+        meter = self._meters.get(name)
+        if meter is None:
+            if hasattr(value, "compute") and hasattr(value, "reset"):
+                self._objects[name] = value
+                return
+            meter = self._meters[name] = Meter()
+        if isinstance(value, Tensor):
+            self._log_tensor(name, meter, value, weight)
+        else:
+            meter.read()  # in the order they came
+            number = _number(name, value)
+            meter.interval.add(number, weight)
+            meter.phase.add(number, weight)
+
+    def _log_tensor(self, name: str, meter: Meter, value: Tensor, weight: float) -> None:
+        if value.ndim == 0:
+            # A copy: the caller may change the tensor in place, or a captured graph write over it.
+            meter.tensors.append(value.detach().clone())
+        elif value.numel() == 1:
+            meter.tensors.append(value.detach().reshape(()).clone())
+        elif value.ndim == 1 and value.numel() > 0:
+            meter.tensors.append(value.detach().double().mean().to(torch.get_default_dtype()))
+            weight = float(value.numel())
+        else:
+            raise ValueError(
+                f"{name} has shape {tuple(value.shape)}: log one number, or one number a sample (N,); reduce it first"
+            )
+        meter.weights.append(weight)
+        if len(meter.tensors) > 1 and meter.tensors[-2].device != meter.tensors[-1].device:
+            *before, last = meter.tensors
+            meter.tensors, weights = before, [meter.weights.pop()]
+            meter.read()
+            meter.tensors, meter.weights = [last], weights
+
+    def interval(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = {}
+        for name, meter in self._meters.items():
+            meter.read()
+            if meter.interval.weight:
+                means[name] = meter.interval.mean
+                meter.interval = _Sums()
+        return means
+
+    def peek(self) -> dict[str, float]:
+        """Means over the phase so far, without ending anything."""
+        for meter in self._meters.values():
+            meter.read()
+        return {name: meter.phase.mean for name, meter in self._meters.items() if meter.phase.weight}
+
+    def close(self, *, spread: bool) -> dict[str, float]:
+        """Means over the phase (with standard deviation, least and greatest if ``spread``), and a fresh start."""
+        values = {}
+        for name, meter in self._meters.items():
+            meter.read()
+            sums = meter.phase
+            values[name] = sums.mean
+            if spread:
+                values |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
+        for name, metric in self._objects.items():
+            values |= _computed(name, metric.compute())
+            metric.reset()
+        self._meters.clear()
+        self._objects.clear()
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        for meter in self._meters.values():
+            meter.read()
+        return {name: [asdict(meter.interval), asdict(meter.phase)] for name, meter in self._meters.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._meters = {
+            name: Meter(interval=_Sums(**interval), phase=_Sums(**phase)) for name, (interval, phase) in state.items()
+        }
+        self._objects.clear()
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is a {type(value).__name__}: log numbers, tensors, or metric objects") from None
+
+
+def _computed(name: str, result: Any) -> dict[str, float]:
+    """The scalars of what a metric computed; a matrix or a list has no place in a line of numbers."""
+    if isinstance(result, Mapping):
+        return {f"{name}/{key}": float(v) for key, v in result.items() if not isinstance(v, Tensor) or v.numel() == 1}
+    if isinstance(result, Tensor) and result.numel() > 1:
+        return {f"{name}/{index}": float(v) for index, v in enumerate(result.flatten())} if result.ndim == 1 else {}
+    return {name: float(result)}

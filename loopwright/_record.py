@@ -1,0 +1,192 @@
+"""A run's folder: its files, who holds it, what it says about itself. Imports no torch; knows nothing of the loop.
+
+    run.json           id, state, command, host, times, device and why, progress
+    config.yaml        the whole resolved configuration
+    environment.json   commit, packages, hardware; code.patch holds uncommitted changes
+    metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
+    speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
+    log.txt            everything printed
+    checkpoints/
+"""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from ._errors import RunError
+from ._files import JsonLines, read_json, read_json_lines, replace_file, write_json
+
+RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
+METRICS, SPEED, LOG, CHECKPOINTS, LOCK = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints", ".lock"
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, CHECKPOINTS, LOCK)
+
+
+class Record:
+    """The folder of one run, held by this process while it is open."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._make_folder()
+        self._lock = _hold(self.folder)
+        try:
+            self.info = read_run(self.folder) if (self.folder / RUN).exists() else {}
+            self.metrics = JsonLines(self.folder / METRICS)
+            self.speed = JsonLines(self.folder / SPEED)
+        except BaseException:
+            _release(self.folder, self._lock)
+            raise
+
+    @property
+    def state(self) -> str | None:
+        """What the folder said before this process took it: None for a new one, "killed" where nobody said goodbye."""
+        state = self.info.get("state")
+        return "killed" if state == "running" else state
+
+    def clear(self, *, keep_lives: bool) -> None:
+        """Remove the files of the run that was here; files that loopwright did not write are left alone."""
+        for name in _OWN:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif name not in (LOCK, METRICS, SPEED):  # held open: cut instead
+                path.unlink(missing_ok=True)
+        self.metrics.cut(0)
+        self.speed.cut(0)
+        self.info = self.info if keep_lives else {}
+
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """Say that the run is running, keeping what earlier lives said."""
+        lives = [*self.info.get("lives", [])]
+        if self.info:
+            lives.append({key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step")} | {"state": self.state})
+        self.info = {
+            "id": self.info.get("id") or uuid.uuid4().hex[:12],
+            "created": self.info.get("created") or _now(),
+            **facts,
+            "state": "running",
+            "command": [sys.executable, *sys.argv],
+            "working_folder": os.getcwd(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _now(),
+            "lives": lives,
+        }
+        self._write_info()
+
+    def update(self, **facts: Any) -> None:
+        """Change what run.json says; whole after a kill, flushed with the next checkpoint."""
+        self.info |= facts
+        self._write_info()
+
+    def write_config(self, text: str) -> None:
+        replace_file(self.folder / CONFIG, text, sync=False)
+
+    def write_environment(self, environment: Mapping[str, Any], patch: str) -> None:
+        write_json(self.folder / ENVIRONMENT, environment, sync=False)
+        (self.folder / PATCH).unlink(missing_ok=True)
+        if patch:
+            replace_file(self.folder / PATCH, patch, sync=False)
+
+    def mark(self) -> int:
+        """Flush the metrics to disk and tell how many bytes there are: what a checkpoint remembers."""
+        self.metrics.sync()
+        return self.metrics.size()
+
+    def cut(self, mark: int) -> None:
+        """Take back every metrics line that was written after a checkpoint's mark."""
+        size = self.metrics.size()
+        if size < mark:
+            raise RunError(
+                f"{self.folder / METRICS} has {size} bytes; the checkpoint was taken when it had {mark}: "
+                "it was changed since. Restore it, or start a new run from the weights"
+            )
+        self.metrics.cut(mark)
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.speed.close()
+        _release(self.folder, self._lock)
+
+    def _write_info(self) -> None:
+        write_json(self.folder / RUN, self.info, sync=False)
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".probe.{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except FileExistsError:
+            raise RunError(f"{self.folder} is a file, not a folder: give the run another name") from None
+        except OSError as error:
+            raise RunError(
+                f"cannot write into the run folder {self.folder}: {error.strerror}. Give it write permission, "
+                "or put the run elsewhere"
+            ) from None
+
+
+_HELD: set[tuple[int, str]] = set()  # (process, folder): a POSIX lock does not keep out its own process
+
+
+def _hold(folder: Path) -> IO[bytes]:
+    """Take the folder for this process. POSIX record locks: a kill frees them, and forked workers do not inherit them."""
+    key = (os.getpid(), str(folder.resolve()))
+    if key in _HELD:
+        raise RunError(f"{folder} is already open in this process: close that run first, or give this one another folder")
+    file = open(folder / LOCK, "ab")  # noqa: SIM115 - held until the record closes
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        owner = read_run(folder) if (folder / RUN).exists() else {}
+        raise RunError(
+            f"{folder} is in use by another process (pid {owner.get('pid', '?')} on {owner.get('host', '?')}, "
+            f"started {owner.get('started', '?')}): wait for it, stop it, or give this run another folder"
+        ) from None
+    _HELD.add(key)
+    return file
+
+
+def _release(folder: Path, lock: IO[bytes]) -> None:
+    lock.close()
+    _HELD.discard((os.getpid(), str(folder.resolve())))
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a living process of this machine holds the folder."""
+    if (os.getpid(), str(folder.resolve())) in _HELD:  # asking the lock would free it
+        return True
+    try:
+        with open(folder / LOCK, "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """What run.json says; ``RunError`` where it cannot be read."""
+    path = Path(folder) / RUN
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is not the record of a run ({error})") from None
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, oldest first: ``step``, ``epoch``, ``kind`` and the values by name."""
+    path = Path(folder) / METRICS
+    return list(read_json_lines(path)) if path.exists() else []
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

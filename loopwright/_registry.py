@@ -1,0 +1,115 @@
+"""``Registry``: what must survive, named once; captured for a checkpoint and put back from one. Reads no files itself."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ._errors import CheckpointError, ConfigError
+from ._state import Stateful, clean_names, load_state
+
+GRADIENTS = "gradients"
+_RESERVED = {"run", GRADIENTS, "manifest"}
+
+
+class Registry:
+    """Objects with ``state_dict`` and ``load_state_dict``, by name."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, Stateful] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def add(self, name: str, value: Any) -> None:
+        """Take an object under a name; ``ConfigError`` where it has no state, or the name is taken."""
+        if not isinstance(value, Stateful):
+            raise ConfigError(
+                f"register({name}=...): a {type(value).__name__} has no state_dict and load_state_dict, so it cannot "
+                "survive. Register modules, optimizers, schedulers, or objects of your own that have both"
+            )
+        if name in self._objects or name in _RESERVED:
+            raise ConfigError(f"register({name}=...): the name is {'taken' if name in self._objects else 'reserved'}")
+        self._objects[name] = value
+
+    def models(self) -> dict[str, nn.Module]:
+        return {name: value for name, value in self._objects.items() if isinstance(value, nn.Module)}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {name: value for name, value in self._objects.items() if isinstance(value, Optimizer)}
+
+    def name_of(self, value: Any) -> str:
+        """The name that an object was registered under; ``ConfigError`` if it was not."""
+        for name, registered in self._objects.items():
+            if registered is value:
+                return name
+        raise ConfigError(f"this {type(value).__name__} is not registered: run.register(NAME=...) before it is used")
+
+    def learning_rates(self) -> dict[str, float]:
+        """The rates that the optimizers use now: ``lr``, or ``lr/NAME``, or ``lr/NAME/GROUP`` where they differ."""
+        rates, optimizers = {}, self.optimizers()
+        for name, optimizer in optimizers.items():
+            key = "lr" if len(optimizers) == 1 else f"lr/{name}"
+            values = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+            if len(set(values)) == 1:
+                rates[key] = values[0]
+            else:
+                rates |= {f"{key}/{index}": value for index, value in enumerate(values)}
+        return rates
+
+    def weights_version(self) -> int:
+        """A number that grows whenever a registered module's tensors are changed in place."""
+        return sum(tensor._version for model in self.models().values() for tensor in _tensors(model))
+
+    def capture(self) -> dict[str, Any]:
+        """All states by name, and the gradients where there are any: they may be half of an accumulation."""
+        states: dict[str, Any] = {}
+        for name, value in self._objects.items():
+            state = value.state_dict()
+            states[name] = clean_names(state) if isinstance(value, nn.Module) else state
+        gradients = {name: _gradients(model) for name, model in self.models().items()}
+        return states | ({GRADIENTS: gradients} if any(gradients.values()) else {})
+
+    def restore(self, name: str, state: Any, place: str) -> None:
+        """Put one object back to a captured state."""
+        value = self._objects[name]
+        try:
+            if isinstance(value, nn.Module):
+                load_state(value, state, place=place)
+            else:
+                value.load_state_dict(state)
+        except CheckpointError:
+            raise
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"{place} does not fit the {type(value).__name__} {name!r}: {error}") from error
+
+    def restore_all(self, states: Mapping[str, Any], place: str) -> None:
+        """Put every object and its gradients back."""
+        for name in self._objects:
+            self.restore(name, states[name], f"{place}/{name}.pt")
+        gradients = states.get(GRADIENTS, {})
+        for name, model in self.models().items():
+            saved = gradients.get(name, {})
+            for parameter_name, parameter in model.named_parameters():
+                gradient = saved.get(parameter_name)
+                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+    def check_complete(self, saved: Iterable[str], place: str) -> None:
+        """Every object of a checkpoint must have been registered again."""
+        unknown = sorted(set(saved) - set(self._objects) - _RESERVED)
+        if unknown:
+            raise CheckpointError(
+                f"{place} also holds {', '.join(unknown)}: register the same names as when it was saved "
+                f"(registered now: {', '.join(self._objects) or 'nothing'})"
+            )
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _gradients(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+

@@ -1,0 +1,701 @@
+"""``Run``: the boundaries of a training loop that is the user's own. Everything around the loop happens at them.
+
+It only joins what other files do: ``_record`` keeps the folder, ``_checkpoints`` the states, ``_registry`` what must
+survive, ``_cursor`` where training is, ``_agenda`` what is due, ``_feeder`` the batches, ``_ledger`` the values,
+``_display`` the screen.
+"""
+
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ._agenda import Agenda
+from ._checkpoints import Checkpoints, Entry, Mode
+from ._cursor import Cursor, Place
+from ._device import choose_compute
+from ._display import Display
+from ._environment import describe_environment
+from ._errors import CheckpointError, ConfigError, RunError
+from ._feeder import Fed, Feeder
+from ._git import changes
+from ._ledger import Ledger
+from ._progress import choose_screen
+from ._record import CHECKPOINTS, CONFIG, LOG, Record
+from ._registry import Registry
+from ._resume import changed_settings, decide, read_settings, refuse_changes
+from ._seed import be_deterministic, capture_rng, fresh_seed, restore_rng, seed_everything
+from ._signals import Signals
+from ._stepper import Stepper
+from ._stopping import Stopping, direction_of
+from ._tee import Tee
+from ._when import Due, Limits, parse_span, parse_spans
+from ._yaml import Difference, dump_yaml, plain
+from .data._loader import Loader
+from .data._source import Source, open_source
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Run:
+    """A folder that a training loop lives in: opened with ``with``, resumed if it holds an unfinished run.
+
+    Args:
+        folder: where everything is written. New, or that of an unfinished run with the same settings.
+        seed: of everything random. Default: the seed that torch has, which is recorded.
+        config: the settings of this run (a dictionary, ``CfgNode``, dataclass or pydantic model), saved as config.yaml.
+        save_every: ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"``, ``"0.5 epochs"``, or several of them.
+        report_every: how many steps one line of metrics.jsonl stands for, as ``"50 steps"``.
+        keep_last: how many of the newest checkpoints are kept.
+        keep_best: how many of the best checkpoints by each metric are kept.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``; see ``autocast``.
+        resume: ``"auto"`` goes on with an unfinished run of the same settings; True also with changed settings, and
+            trains a finished run further; False wants a new folder.
+        overwrite: replace a run that is there.
+        deterministic: ask torch for deterministic algorithms while the run is open.
+        nonfinite: ``"stop"`` raises ``NonFiniteError`` when a logged training loss is NaN or infinite; ``"log"`` goes on.
+        progress: None shows what suits the terminal, notebook or log; False shows nothing.
+
+    Raises:
+        RunError: the folder is in use, finished, of other settings, or cannot be written to.
+        ConfigError, CheckpointError: as their names say; all before training starts.
+
+    >>> import tempfile
+    >>> with Run(tempfile.mkdtemp(), seed=0, device="cpu", progress=False) as run:
+    ...     model = run.prepare(nn.Linear(4, 1))
+    ...     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ...     run.register(model=model, optimizer=optimizer)
+    ...     for epoch in run.epochs(2):
+    ...         for batch in run.batches([torch.ones(8, 4)] * 3):
+    ...             loss = model(batch).square().mean()
+    ...             loss.backward(); optimizer.step(); optimizer.zero_grad()
+    ...             run.log(loss=loss)
+    >>> run.global_step
+    6
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        seed: int | None = None,
+        config: Any = None,
+        save_every: str | Sequence[str] = "1 epoch",
+        report_every: str = "50 steps",
+        keep_last: int = 2,
+        keep_best: int = 1,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        resume: bool | Literal["auto"] = "auto",
+        overwrite: bool = False,
+        deterministic: bool = False,
+        nonfinite: Literal["stop", "log"] = "stop",
+        progress: bool | None = None,
+    ) -> None:
+        if nonfinite not in ("stop", "log"):
+            raise ConfigError(f"nonfinite must be 'stop' or 'log'. Found: {nonfinite!r}")
+        self.folder = Path(folder)
+        self.seed = seed
+        self.compute = choose_compute(device, precision)
+        self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
+        self._keep = {"keep_last": keep_last, "keep_best": keep_best}
+        self._config = None if config is None else plain(config)
+        self._resume, self._overwrite = resume, overwrite
+        self._deterministic, self._nonfinite, self._progress = deterministic, nonfinite, progress
+        self._state: Literal["new", "open", "closed"] = "new"
+
+    # ---- opening and closing ---------------------------------------------------------------------------------------
+
+    def __enter__(self) -> "Run":
+        if self._state != "new":
+            raise RunError("a Run is opened once: make another Run(...) of the same folder to go on")
+        self._record = Record(self.folder)
+        try:
+            self._open()
+        except BaseException:
+            self._record.close()
+            raise
+        self._state = "open"
+        return self
+
+    def _open(self) -> None:
+        """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
+        self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, **self._keep)
+        resumes, changed = self._decide()
+        self._make_parts()
+        self._resumed_from = self.checkpoints.find("latest") if resumes else None
+        self._choose_seed()
+        if self._resumed_from is not None:
+            self._read_place(self._resumed_from)
+        self._was_deterministic = torch.are_deterministic_algorithms_enabled()
+        promise = be_deterministic() if self._deterministic else None
+        self._record.begin({"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise})
+        self._record.write_config(dump_yaml(self._settings()))
+        self._record.write_environment(describe_environment(Path.cwd()), changes(Path.cwd()))
+        self._display = Display(choose_screen(self._progress, sys.stdout))
+        self._tee = Tee(self.folder / LOG, self._display.erase)
+        self._signals.install()
+        self._announce(changed)
+
+    def _decide(self) -> tuple[bool, list[Difference]]:
+        """Whether this life goes on from a checkpoint, and which settings changed since."""
+        state, found = self._record.state, self.checkpoints.latest is not None
+        if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
+            if state is not None:
+                self._record.clear(keep_lives=not self._overwrite)
+                self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, **self._keep)
+            return False, []
+        changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
+        if self._resume == "auto":
+            refuse_changes(self.folder, changed)
+        return True, [*changed, *harmless]
+
+    def _settings(self) -> dict[str, Any]:
+        return self._config if self._config is not None else {} if self.seed is None else {"seed": self.seed}
+
+    def _make_parts(self) -> None:
+        self._cursor, self._registry, self._stopping = Cursor(), Registry(), Stopping()
+        self._agenda = Agenda(self._save_due, self._report_steps)
+        self._ledger = Ledger(self._record.metrics, self._nonfinite)
+        self._signals, self._feeder = Signals(), Feeder(self.compute)
+        self._steppers: dict[str, Stepper] = {}
+        self._best_pending: dict[str, Mode] = {}
+        self._best_version = 0  # of the weights that were measured
+        self._saved_step: int | None = None
+        self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
+        self._source: Source | None = None  # while a training loop goes on
+        self._epoch_open = self._trained = False
+        self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
+        self._phase = ""  # the name of the evaluation
+        self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
+        self._loaders: list[Loader] = []
+
+    def _choose_seed(self) -> None:
+        self._seeded = self.seed is not None
+        if self._resumed_from is not None and self.seed is None:
+            self.seed, self._seeded = self._record.info.get("seed"), bool(self._record.info.get("seeded"))
+        if self.seed is None:
+            self.seed = fresh_seed()
+        if self._seeded:
+            seed_everything(self.seed)
+
+    def _read_place(self, entry: Entry) -> None:
+        state = self.checkpoints.load(entry.name, only="run")
+        self._cursor.load_state_dict(state["cursor"])
+        self._record.cut(state["metrics_mark"])
+        self._agenda.go_on_after(state["elapsed"])
+        self._saved_step = entry.step
+
+    def _announce(self, changed: Sequence[Difference]) -> None:
+        if self._progress is False:
+            return
+        came = "new" if self._resumed_from is None else f"goes on from {self._resumed_from.name}"
+        lines = [f"run        {self.folder}: {came}, seed {self.seed}"]
+        lines += [f"{name:<10} {reason}" for name, reason in self.compute.reasons.items()]
+        self._display.print([*lines, *(f"changed    {difference}" for difference in changed)])
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        facts: dict[str, Any] = {"state": "finished"}
+        try:
+            if error is None:
+                self._finish()
+            else:
+                facts = self._farewell(error)
+        except BaseException as late:
+            facts = self._farewell(late)
+            raise
+        finally:
+            self._close(facts)
+
+    def _finish(self) -> None:
+        """The loop ended, or the user broke out of it: close the epoch that is open, save what is not saved."""
+        if self._epoch_open:
+            self._end_epoch()
+        if self._trained and self._saved_step != self._cursor.step:
+            self._save(Place(self._cursor.epoch, 0, 0))
+
+    def _farewell(self, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            if self._progress is not False:
+                self._display.print([f"stopped    after step {self._cursor.step}; run it again to go on"])
+            return {"state": "stopped", "reason": repr(error)}
+        self._tee.note("".join(traceback.format_exception(error)))
+        return {"state": "failed", "reason": "".join(traceback.format_exception_only(error)).strip()}
+
+    def _close(self, facts: Mapping[str, Any]) -> None:
+        self._state = "closed"
+        self._display.erase()
+        self._signals.remove()
+        for loader in self._loaders:
+            loader.close()
+        if self._deterministic:
+            torch.use_deterministic_algorithms(self._was_deterministic)
+        with contextlib.suppress(OSError):  # a full disk must not hide the error that ended the run
+            self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._whereabouts())
+        self._tee.close()
+        self._record.close()
+
+    # ---- what the user reads ---------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches and prepared models are."""
+        return self.compute.device
+
+    @property
+    def global_step(self) -> int:
+        """Training batches done, over all epochs and lives."""
+        return self._cursor.step
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this life goes on from a checkpoint."""
+        return self._resumed_from is not None
+
+    # ---- before the loop -------------------------------------------------------------------------------------------
+
+    def prepare(self, model: Model, *, compile: bool = False) -> Model:
+        """Put a model on the device, in the memory format that suits it; the same object comes back.
+
+        Args:
+            compile: also compile it with ``torch.compile``, in place, so that its parameters keep their names.
+        """
+        self._check_open("prepare")
+        self._record.update(memory_format=self.compute.place(model))
+        if compile:
+            model.compile()
+        return model
+
+    def register(self, **objects: Any) -> None:
+        """Name what must survive: anything with ``state_dict`` and ``load_state_dict``.
+
+        In a resumed run each object is given its saved state here, so that what is built from it is right.
+        """
+        self._check_open("register")
+        for name, value in objects.items():
+            self._registry.add(name, value)
+            if isinstance(value, Optimizer):
+                scaler = torch.amp.GradScaler(self.device.type) if self.compute.precision == "fp16" else None
+                self._steppers[name] = Stepper(value, scaler)
+            if self._cursor.target is not None:
+                folder = self._resumed_folder()
+                state = self.checkpoints.load(folder.name, only=name)
+                self._registry.restore(name, state, f"{folder}/{name}.pt")
+
+    # ---- the loop --------------------------------------------------------------------------------------------------
+
+    def epochs(self, *lengths: int | str) -> Iterator[int]:
+        """The numbers of the epochs that are still to be done, 0 first; ends at the first of the given lengths.
+
+        Args:
+            lengths: how long to train in all: ``run.epochs(20)``, ``run.epochs("500 steps")``,
+                ``run.epochs(20, "2 hours")``.
+        """
+        self._check_open("epochs")
+        if self._epoch_open:  # the user broke out of an earlier loop
+            self._end_epoch()
+        self._agenda.limits = Limits(lengths)
+        self._begin_training()
+        while not self._agenda.is_over(self._cursor.step, self._cursor.epoch):
+            self._begin_epoch()
+            yield self._cursor.epoch
+            self._end_epoch()
+
+    def batches(self, loader: Any) -> Iterator[Any]:
+        """The batches of a ``Loader`` or of any iterable: on the device, normalised, counted, resumable.
+
+        Inside ``evaluate`` nothing is counted as a step. A loop inside another one belongs to the outer one's step.
+        """
+        self._check_open("batches")
+        source = open_source(loader)
+        if isinstance(loader, Loader) and loader not in self._loaders:
+            self._loaders.append(loader)
+        if self._evaluation_rng is not None:
+            return self._evaluation_loop(source)
+        return self._inner_loop(source) if self._source is not None else self._training_loop(source)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context for the forward pass and the loss: half precision where that was chosen, nothing for fp32.
+
+        With fp16, which must be asked for, take the step with ``run.step``: it scales the gradients.
+        """
+        return self.compute.autocast()
+
+    def step(
+        self,
+        loss: Tensor,
+        optimizer: Optimizer,
+        *,
+        accumulate: int = 1,
+        clip: float | None = None,
+        scheduler: Any = None,
+    ) -> bool:
+        """Backward, and every ``accumulate`` batches scale, clip, step and clear; returns whether it stepped.
+
+        The gradient is that of the mean over all samples of the group: a short batch weighs what it weighs, and a last
+        group that is short is stepped too.
+
+        Args:
+            loss: mean loss of this batch.
+            optimizer: registered; it owns the parameters that are stepped.
+            accumulate: batches a step, 1 or more.
+            clip: largest norm of the gradient, over all parameters of the optimizer.
+            scheduler: stepped with the optimizer.
+        """
+        if accumulate < 1:
+            raise ConfigError(f"accumulate must be 1 or more. Found: {accumulate}")
+        stepper = self._steppers[self._registry.name_of(optimizer)]
+        stepper.add(loss, self._count, clip, scheduler)
+        full = stepper.batches >= accumulate or self._last
+        if full:
+            stepper.step()
+        return full
+
+    def log(self, values: Mapping[str, Any] | None = None, /, *, samples: int | None = None, **metrics: Any) -> None:
+        """Add to the means of the present phase, weighted by samples; never waits for the device.
+
+        Args:
+            values: names to values, for names that are no identifiers.
+            samples: the weight. Default: the samples of the present batch.
+            metrics: numbers, tensors of one element, one number a sample (N,), or metric objects (``compute`` and
+                ``reset``, as torchmetrics' have), which are read at the end of the phase.
+        """
+        weight = self._count if samples is None else samples
+        self._ledger.log({**values, **metrics} if values else metrics, weight)
+
+    @contextlib.contextmanager
+    def evaluate(self, *models: nn.Module, name: str = "val") -> Iterator[None]:
+        """A phase without gradients: models in evaluation mode, metrics named ``NAME/...``, steps not counted.
+
+        Afterwards each layer is in the mode it was in and the random generators are where they were, so evaluating
+        more or less often changes no training.
+        """
+        self._check_open("evaluate")
+        if self._evaluation_rng is not None:
+            raise RunError(f"evaluate(name={name!r}) inside another evaluate: end one before the other")
+        training = [layer for model in models for layer in model.modules() if layer.training]
+        batch, self._count = (self._count, self._last), 1
+        self._evaluation_rng = capture_rng()
+        self._ledger.begin_evaluation(name)
+        self._phase = name
+        try:
+            for model in models:
+                model.eval()
+            with torch.no_grad():
+                yield
+            if self._cursor.target is None:
+                self._ledger.end_evaluation(self._cursor.step, self._cursor.epoch)
+        finally:
+            restore_rng(self._evaluation_rng)
+            self._evaluation_rng = None
+            self._ledger.leave_evaluation()
+            self._count, self._last = batch
+            for layer in training:
+                layer.training = True
+
+    def keep_best(self, metric: str, mode: Mode | None = None) -> bool:
+        """Keep a checkpoint of these very weights if the metric is the best so far; returns whether it is.
+
+        Call it right after the evaluation: the checkpoint is taken at the next boundary, the end of the step or epoch,
+        and the weights must be the measured ones until then. NaN is never the best.
+
+        Args:
+            metric: a name that was logged at this step, such as ``"val/top1"``.
+            mode: ``"max"`` or ``"min"``. Default: by the customary names (loss, top1, psnr, ...); else it must be said.
+        """
+        if self._cursor.target is not None:
+            return False
+        direction = direction_of(metric, mode)
+        value = self._ledger.value_at(metric, self._cursor.step, "keep_best")
+        if not self.checkpoints.is_best(metric, value, direction):
+            return False
+        self._best_pending[metric] = direction
+        self._agenda.hurry()
+        self._best_version = self._registry.weights_version()
+        return True
+
+    def stop_when(
+        self, metric: str, *, patience: int | None = None, reaches: float | None = None, mode: Mode | None = None
+    ) -> bool:
+        """Stop after this epoch if a metric got no better for ``patience`` measurements, or reached a goal.
+
+        Returns whether the run will stop. What it remembers survives a resume.
+        """
+        if self._cursor.target is not None:
+            return False
+        direction = direction_of(metric, mode)
+        value = self._ledger.value_at(metric, self._cursor.step, "stop_when")
+        if reaches is not None and (value >= reaches if direction == "max" else value <= reaches):
+            self.stop(f"{metric} reached {value:.6g}")
+        if patience is not None and self._stopping.no_better(metric, value, direction, patience):
+            self.stop(f"{metric} got no better for {patience} measurements")
+        return self._agenda.stop_reason is not None
+
+    def stop(self, reason: str) -> None:
+        """End the loop over batches after this step, and the loop over epochs after this epoch."""
+        self._agenda.stop(reason)
+
+    # ---- epochs ----------------------------------------------------------------------------------------------------
+
+    def _begin_training(self) -> None:
+        if self._trained:
+            return
+        self._trained = True
+        if self._resumed_from is not None:
+            folder = self._resumed_folder()
+            self._registry.check_complete([path.stem for path in folder.glob("*.pt")], str(folder))
+        elif self._seeded and self.seed is not None:
+            seed_everything(self.seed)  # what was drawn so far, by building the model say, must not matter to the loop
+
+    def _begin_epoch(self) -> None:
+        self._cursor.begin_epoch()
+        self._epoch_open = True
+        self._display.begin_epoch()
+        if self._cursor.target == Place(self._cursor.epoch, 0, 0):
+            self._arrive(None)
+
+    def _end_epoch(self) -> None:
+        """Close the means, write the record, save when due, leave when asked to."""
+        self._check_arrived()
+        cursor, agenda = self._cursor, self._agenda
+        step, epoch = cursor.step, cursor.epoch
+        if cursor.epoch_step == 0 and agenda.limits.epochs is None:
+            raise RunError(f"epoch {epoch} had no steps, so {agenda.limits.text} would never be reached")
+        self._ledger.end_epoch(step, epoch)
+        self._record.speed.append({"kind": "epoch", "step": step, "epoch": epoch, **self._display.epoch_rates()})
+        self._print_epoch()
+        self._epoch_open = False
+        cursor.end_epoch()
+        last = agenda.is_over(step, cursor.epoch) or self._signals.received is not None
+        if last or self._best_pending or agenda.save_is_due_after(cursor.epoch):
+            self._save(Place(cursor.epoch, 0, 0))
+        self._signals.leave()
+
+    def _print_epoch(self) -> None:
+        if self._progress is False:
+            return
+        step, limits = self._cursor.step, self._agenda.limits
+        remark = "  best" if self._best_pending else ""
+        self._display.print_epoch(self._cursor.epoch, limits.epochs, step, self._ledger.measured_at(step), remark)
+        skipped = [message for loader in self._loaders for message in loader.skipped]
+        if skipped:
+            self._display.print([f"skipped    {len(skipped)} so far, the last: {skipped[-1]}"])
+        if self._agenda.stop_reason:
+            self._display.print([f"stopping   {self._agenda.stop_reason}"])
+
+    def _check_arrived(self) -> None:
+        place = self._cursor.target
+        if place is not None:
+            raise RunError(
+                f"the checkpoint was taken in loop {place.loop} of epoch {place.epoch}, which this epoch did not reach: "
+                "the code has fewer run.batches(...) loops than it had. Restore it, or begin a new run"
+            )
+
+    # ---- batches ---------------------------------------------------------------------------------------------------
+
+    def _training_loop(self, source: Source) -> Iterator[Any]:
+        if not self._cursor.begin_loop():
+            return
+        if self._cursor.target is not None:
+            self._arrive(source)
+        self._source = source
+        try:
+            with self._display.loop("train", source.length()):
+                self._plan()
+                if not self._agenda.is_enough(self._cursor.step):
+                    yield from self._steps(self._feed(source, self._cursor.drawn))
+            for stepper in self._steppers.values():
+                if stepper.batches:  # the loop's length was not known: its last group is short
+                    stepper.step()
+        finally:
+            self._source = None
+            self._count, self._last = 1, False
+
+    def _feed(self, source: Source, drawn: int) -> Iterator[Fed]:
+        assert self.seed is not None
+        return self._feeder.feed(source, self._cursor.epoch, self.seed, drawn)
+
+    def _steps(self, batches: Iterator[Fed]) -> Iterator[Any]:
+        """The hot loop: one comparison a step decides whether anything at all is due."""
+        cursor, agenda, display, signals, clock = self._cursor, self._agenda, self._display, self._signals, time.perf_counter
+        asked = clock()
+        for batch in batches:
+            waited = clock() - asked
+            self._count, self._last = batch.count, batch.last
+            if cursor.step + 1 >= agenda.next_report:
+                self._rates = self._registry.learning_rates()
+            try:
+                yield batch.data
+            finally:  # also when the user breaks out: the step is done
+                cursor.count_step(batch.count, batch.drawn)
+                display.add(batch.count, waited)
+            asked = clock()
+            if cursor.step >= agenda.next_step or asked >= agenda.next_time or signals.received:
+                if self._boundary(asked):
+                    return
+                asked = clock()
+
+    def _boundary(self, now: float) -> bool:
+        """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
+        cursor, agenda = self._cursor, self._agenda
+        if cursor.step >= agenda.next_report:
+            self._report()
+        due = agenda.save_is_due(cursor.step, now) or bool(self._best_pending) or self._signals.received is not None
+        within_group = any(stepper.batches for stepper in self._steppers.values())
+        if due and not within_group:
+            self._save(cursor.in_loop)
+            self._signals.leave()
+        if now >= self._display.next_draw:
+            self._draw()
+        enough = agenda.is_enough(cursor.step)
+        if not (due and within_group):  # a save that is due stays due until its group is stepped
+            self._plan()
+        return enough
+
+    def _plan(self) -> None:
+        length = self._source.length() if self._source is not None else None
+        self._agenda.plan(self._cursor, length, self._display.next_draw)
+
+    def _inner_loop(self, source: Source) -> Iterator[Any]:
+        """A loop inside a training step: its batches are prepared, its steps belong to the outer one."""
+        outer = self._count, self._last
+        try:
+            for batch in self._feed(source, 0):
+                self._count = batch.count
+                yield batch.data
+        finally:
+            self._count, self._last = outer
+
+    def _evaluation_loop(self, source: Source) -> Iterator[Any]:
+        top_level = self._source is None and self._epoch_open
+        if top_level and not self._cursor.begin_loop():
+            return
+        if top_level and self._cursor.target is not None:
+            self._arrive(None)
+            self._evaluation_rng = capture_rng()
+        with self._display.loop(self._phase, source.length()):
+            asked = time.perf_counter()
+            for batch in self._feed(source, 0):
+                self._count, waited = batch.count, time.perf_counter() - asked
+                yield batch.data
+                self._display.add(batch.count, waited, training=False)
+                asked = time.perf_counter()
+                if asked >= self._display.next_draw:
+                    self._draw()
+                if self._signals.received and top_level:
+                    self._leave_evaluation()
+        self._count = 1
+
+    def _leave_evaluation(self) -> None:
+        """Asked to stop: save the place before this evaluation, which changes nothing that is saved."""
+        assert self._evaluation_rng is not None
+        restore_rng(self._evaluation_rng)
+        self._save(self._cursor.loop_start)
+        self._signals.leave()
+
+    def _report(self) -> None:
+        cursor = self._cursor
+        facts = {"kind": "steps", "step": cursor.step, "epoch": cursor.epoch}
+        self._record.speed.append(facts | self._display.loop_rates())
+        self._ledger.report(cursor.step, cursor.epoch, self._rates)
+
+    def _draw(self) -> None:
+        values = self._ledger.shown
+        if self.device.type == "cpu":  # reading the means costs no wait here
+            values = {**self._ledger.peek(), **self._registry.learning_rates()}
+        cursor = self._cursor
+        self._display.draw(values, epoch=cursor.epoch, epochs=self._agenda.limits.epochs, step=cursor.step)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _save(self, place: Place) -> None:
+        if not len(self._registry):
+            if self._saved_step is None:
+                self._display.print(["warning    nothing is registered, so nothing is saved: run.register(model=model)"])
+            self._saved_step = self._cursor.step
+            return
+        self._check_best()
+        entry = self.checkpoints.save(
+            self._registry.capture() | {"run": self._run_state(place)},
+            step=self._cursor.step,
+            epoch=place.epoch,
+            metrics=self._ledger.measured_at(self._cursor.step),
+            best=self._best_pending,
+        )
+        self._best_pending = {}
+        self._saved_step = self._cursor.step
+        self._agenda.saved()
+        self._record.update(checkpoint=entry.name, **self._whereabouts())
+
+    def _run_state(self, place: Place) -> dict[str, Any]:
+        return {
+            "cursor": self._cursor.state_dict(place),
+            "rng": capture_rng(),
+            "ledger": self._ledger.state_dict(),
+            "stopping": self._stopping.state_dict(),
+            "steppers": {name: stepper.state_dict() for name, stepper in self._steppers.items()},
+            "source": self._source.state_dict() if self._source is not None else {},
+            "metrics_mark": self._record.mark(),
+            "elapsed": self._agenda.elapsed(),
+        }
+
+    def _arrive(self, source: Source | None) -> None:
+        """A resumed run is where its checkpoint was taken: from here on everything is as it was then.
+
+        What the code did on the way here, such as stepping a scheduler between two loops, is undone by it.
+        """
+        folder = self._resumed_folder()
+        states = self.checkpoints.load(folder.name)
+        state = states["run"]
+        self._registry.restore_all(states, str(folder))
+        self._ledger.load_state_dict(state["ledger"])
+        self._stopping.load_state_dict(state["stopping"])
+        for name, stepper in self._steppers.items():
+            stepper.load_state_dict(state["steppers"].get(name, {}))
+        if source is not None:
+            source.load_state_dict(state["source"])
+        self._cursor.arrive()
+        restore_rng(state["rng"])
+
+    def _resumed_folder(self) -> Path:
+        assert self._resumed_from is not None
+        return self.checkpoints.folder / self._resumed_from.name
+
+    def _check_best(self) -> None:
+        if self._best_pending and self._registry.weights_version() != self._best_version:
+            raise CheckpointError(
+                f"the weights changed between keep_best({next(iter(self._best_pending))!r}) and the end of the step: "
+                "the best checkpoint would not hold the weights that were measured. Evaluate after optimizer.step()"
+            )
+
+    def _whereabouts(self) -> dict[str, Any]:
+        """Where training is, for run.json."""
+        found = {metric: self.checkpoints.best(metric) for metric in self.checkpoints.modes}
+        return {
+            "step": self._cursor.step,
+            "epoch": self._cursor.epoch,
+            "length": self._agenda.limits.text,
+            "best": {metric: entry.metrics[metric] for metric, entry in found.items() if entry is not None},
+            "stop_reason": self._agenda.stop_reason,
+        }
+
+    def _check_open(self, name: str) -> None:
+        if self._state != "open":
+            hint = "write 'with lw.Run(...) as run:' around it" if self._state == "new" else "it is closed"
+            raise RunError(f"run.{name}(...) outside the run: {hint}")
+
+
+def _whole_steps(text: str) -> int:
+    span = parse_span(text)
+    if span.unit != "steps":
+        raise ConfigError(f"report_every counts steps, such as '50 steps'. Found: {text!r}")
+    return int(span.amount)

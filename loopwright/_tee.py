@@ -1,0 +1,59 @@
+"""Everything that Python prints, stdout and stderr, also into a file. Knows nothing about runs."""
+
+import faulthandler
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class _Stream:
+    """A text stream that also writes into the log; everything else is the original stream's."""
+
+    def __init__(self, original: TextIO, log: TextIO, before: Callable[[str], None]) -> None:
+        self._original, self._log, self._before = original, log, before
+
+    def write(self, text: str) -> int:
+        self._before(text)
+        if not self._log.closed:
+            self._log.write(text)
+        return self._original.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+
+class Tee:
+    """Copies ``sys.stdout`` and ``sys.stderr`` into a log file, line by line, until closed.
+
+    Args:
+        path: the log; it is appended to.
+        before: told of each text before it is printed, so that live lines can make room. They are drawn on the original
+            stream and so stay out of the log.
+    """
+
+    def __init__(self, path: Path, before: Callable[[str], None]) -> None:
+        self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        sys.stdout = _Stream(self._stdout, self._log, before)  # type: ignore[assignment]
+        sys.stderr = _Stream(self._stderr, self._log, before)  # type: ignore[assignment]
+        self._faults = not faulthandler.is_enabled()
+        if self._faults:  # a crash below Python leaves its traceback in the log
+            faulthandler.enable(self._log)
+
+    def note(self, text: str) -> None:
+        """Write into the log only."""
+        self._log.write(text if text.endswith("\n") else text + "\n")
+
+    def close(self) -> None:
+        if isinstance(sys.stdout, _Stream) and sys.stdout._log is self._log:
+            sys.stdout = self._stdout
+        if isinstance(sys.stderr, _Stream) and sys.stderr._log is self._log:
+            sys.stderr = self._stderr
+        if self._faults:
+            faulthandler.disable()
+        self._log.close()

@@ -1,0 +1,181 @@
+"""``ImageFolder``: a folder of classes, each a folder of pictures. Knows nothing about batches or transforms."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .._errors import DataError
+from .._seed import permutation
+from ._picture import EXTENSIONS, open_picture
+
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+class ImageFolder:
+    """Pictures labelled by the folder they lie in, as a map-style dataset of (RGB picture, class index).
+
+    Args:
+        root: a folder of class folders (``woof/train``), or of splits (``woof``) together with ``split``.
+        split: ``"train"``, ``"val"`` or ``"test"``, found under its usual names (val, validation, valid, ...). A root
+            without a validation folder is split: a seeded, stratified part of its training pictures is held out.
+        holdout: share of each class that is held out where the root has no validation folder, 0 to 1.
+        seed: of the hold-out. The same seed gives the same parts; no picture is in both.
+        classes: their names in the order of their indices. By default the sorted folder names; a validation or test
+            folder takes them from the training folder beside it, and must have pictures of each.
+        on_error: ``"skip"`` lets a ``Loader`` leave unreadable pictures out, counting and listing them.
+
+    Raises:
+        DataError: the folder is missing or has no pictures, or the splits do not have the same classes.
+
+    >>> from loopwright import demo_photos
+    >>> train = ImageFolder(demo_photos(), split="train")
+    >>> picture, label = train[0]
+    >>> picture.mode, train.classes[label], len(train.classes)
+    ('RGB', 'dress', 10)
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        *,
+        holdout: float = 0.2,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self.root, self.split, self.on_error = Path(root), split, on_error
+        self._check(holdout)
+        folder, sibling = self._locate(split)
+        found = _scan(folder)
+        self.classes = list(classes) if classes is not None else self._class_names(found, folder, sibling)
+        self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
+        self._check_classes(found, folder, classes is not None)
+        self.paths = [path for name in self.classes for path in found.get(name, ())]
+        self.labels = [self.class_to_idx[name] for name in self.classes for _ in found.get(name, ())]
+        if self._is_held_out(split, folder):
+            self._keep_part(split == "val", holdout, seed)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return open_picture(self.paths[index]), self.labels[index]
+
+    def __repr__(self) -> str:
+        return f"ImageFolder({str(self.root)!r}, split={self.split!r}): {len(self)} pictures of {len(self.classes)} classes"
+
+    def counts(self) -> dict[str, int]:
+        """Pictures a class."""
+        counted = Counter(self.labels)
+        return {name: counted[index] for index, name in enumerate(self.classes)}
+
+    def name_of(self, index: int) -> str:
+        """The file of one sample: what messages and predictions call it."""
+        return str(self.paths[index])
+
+    def _check(self, holdout: float) -> None:
+        if self.split is not None and self.split not in SPLITS:
+            raise DataError(f"split must be one of {', '.join(map(repr, SPLITS))}. Found: {self.split!r}")
+        if not 0 < holdout < 1:
+            raise DataError(f"holdout must be a share between 0 and 1. Found: {holdout}")
+        if self.on_error not in ("raise", "skip"):
+            raise DataError(f"on_error must be 'raise' or 'skip'. Found: {self.on_error!r}")
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}{_nearby(self.root)}")
+
+    def _locate(self, split: str | None) -> tuple[Path, Path | None]:
+        """The folder of class folders, and the training folder beside it that decides the classes."""
+        if split is None:
+            inside = {kind: path for kind in SPLITS if (path := _split_folder(self.root, kind))}
+            if "train" in inside:
+                raise DataError(
+                    f"{self.root} holds splits ({', '.join(p.name for p in inside.values())}): "
+                    f"say split='train', or give {inside['train']}"
+                )
+            is_part = any(self.root.name.lower() in SPLITS[kind] for kind in ("val", "test"))
+            return self.root, _split_folder(self.root.parent, "train") if is_part else None
+        train = _split_folder(self.root, "train")
+        folder = _split_folder(self.root, split)
+        if folder is None and split == "test":
+            raise DataError(f"{self.root} has no folder for split 'test': looked for {', '.join(SPLITS['test'])}")
+        return folder or train or self.root, train if folder != train else None
+
+    def _is_held_out(self, split: str | None, folder: Path) -> bool:
+        """Whether this part shares its folder with the other one, because the root has no validation folder."""
+        return split in ("train", "val") and _split_folder(self.root, "val") is None
+
+    def _class_names(self, found: dict[str, list[Path]], folder: Path, sibling: Path | None) -> list[str]:
+        return sorted(_scan(sibling) if sibling is not None else found)
+
+    def _check_classes(self, found: dict[str, list[Path]], folder: Path, chosen: bool) -> None:
+        unknown = sorted(set(found) - set(self.classes))
+        missing = [name for name in self.classes if name not in found]
+        if unknown:
+            raise DataError(f"{folder} has classes that are not among those of training: {', '.join(unknown)}")
+        if missing and not chosen:
+            raise DataError(
+                f"{folder} has no pictures of {len(missing)} of the {len(self.classes)} classes of training: "
+                f"{', '.join(missing)}. Add some, or give classes=... to say that this is intended"
+            )
+
+    def _keep_part(self, held_out: bool, holdout: float, seed: int) -> None:
+        """Keep the held-out pictures of each class, or the others; both parts have at least one of each class."""
+        labels, kept = np.array(self.labels), []
+        for index, name in enumerate(self.classes):
+            members = np.flatnonzero(labels == index)
+            if len(members) < 2:
+                raise DataError(
+                    f"{self.root / name} has {len(members)} picture: a class needs two or more where "
+                    "no validation folder is given"
+                )
+            order = members[permutation(seed, index, len(members))]
+            count = min(max(1, round(len(members) * holdout)), len(members) - 1)
+            kept.extend(sorted((order[:count] if held_out else order[count:]).tolist()))
+        self.paths, self.labels = [self.paths[i] for i in kept], [self.labels[i] for i in kept]
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    names = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+    return next((names[name] for name in SPLITS[split] if name in names), None)
+
+
+def _scan(folder: Path) -> dict[str, list[Path]]:
+    """Class names to their pictures, sorted; a class folder may hold folders of its own. Hidden files are passed over."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            pictures = sorted(_pictures(path))
+            if pictures:
+                found[path.name] = pictures
+    if not found:
+        loose = next((True for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS), False)
+        hint = "its pictures lie in no class folder" if loose else "expected FOLDER/CLASS/PICTURE.jpg"
+        raise DataError(f"{folder} has no pictures in class folders: {hint} ({', '.join(sorted(EXTENSIONS))})")
+    return found
+
+
+def _pictures(folder: Path) -> list[Path]:
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(where, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS
+        ]
+    return found
+
+
+def _nearby(path: Path) -> str:
+    parent = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
+    inside = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]
+    return f"; {parent} holds: {', '.join(inside) or 'no folders'}"

@@ -1,0 +1,156 @@
+"""``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). How they are made is the engine's."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from .._errors import CheckpointError, ConfigError, DataError
+from ._collate import collate as default_collate
+from ._engine import Engine, choose_engine, default_workers
+from ._normalize import Normalize
+from ._order import Order
+from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
+
+
+class Loader:
+    """Batches from any map-style dataset.
+
+    The order comes from (seed, epoch) and the randomness of each sample from (seed, epoch, sample), never from the
+    history of a worker. So the number of workers changes nothing, and going on in the middle of an epoch costs nothing.
+
+    Args:
+        dataset: anything with ``len`` and ``dataset[index]``; a sample may be a picture, a tensor, a tuple, a dictionary.
+        batch_size: samples a batch, 1 or more.
+        transform: for the picture of a sample (its first element, its ``"image"``, or the sample itself): one of
+            loopwright's, torchvision's, albumentations' wrapped in a function, or any callable.
+        sample_transform: for the whole sample, after ``transform``.
+        shuffle: visit the samples in a new order each epoch.
+        drop_last: leave out a last batch that is short.
+        workers: processes that read ahead; 0 reads in this process. Default: by the number of cores.
+        seed: of order and augmentation. Default: the run's seed inside ``run.batches``, else 0.
+        sampler: indices to visit instead of all (any iterable with ``len``, such as torch's samplers).
+        weights: one number a sample: draw as many samples with replacement, by weight.
+        collate: a function from a list of samples to a batch.
+        normalize: applied to uint8 pictures on the device, by ``run.batches``; ``None`` leaves them as they are.
+        on_error: ``"raise"`` names the unreadable picture and stops, ``"skip"`` leaves it out and lists it in
+            ``loader.skipped``. Default: what the dataset says, else ``"raise"``.
+
+    Yields:
+        Batches as ``collate`` makes them: pictures as uint8 (N, C, H, W) in channels-last memory, on the CPU.
+
+    >>> loader = Loader(range(10), 4, shuffle=True, workers=0)
+    >>> [batch.tolist() for batch in loader.epoch_batches(0)] == [batch.tolist() for batch in loader]
+    True
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        *,
+        transform: Callable[..., Any] | None = None,
+        sample_transform: Callable[..., Any] | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        workers: int | None = None,
+        seed: int | None = None,
+        sampler: Iterable[int] | None = None,
+        weights: Sequence[float] | None = None,
+        collate: Callable[[Sequence[Any]], Any] | None = None,
+        normalize: Normalize | None = Normalize(),  # noqa: B008 - it never changes
+        on_error: str | None = None,
+    ) -> None:
+        self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
+        self.workers = default_workers() if workers is None else workers
+        self.normalize = normalize
+        self.skipped: list[str] = []
+        on_error = on_error or getattr(dataset, "on_error", "raise")
+        self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
+        self._check(on_error)
+        self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
+        self._engine: Engine | None = None
+        self.epoch = 0
+        self._drawn = 0  # samples of this epoch's order that were handed out
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._batches_of(len(self._order))
+
+    def __iter__(self) -> Iterator[Any]:
+        """One epoch, from where ``load_state_dict`` left it or from its start; the next iteration is the next epoch."""
+        for batch in self.loaded_batches(self.epoch, start=self._drawn):
+            self._drawn += batch.drawn
+            yield batch.data
+        self.epoch, self._drawn = self.epoch + 1, 0
+
+    def epoch_batches(self, epoch: int, *, start: int = 0) -> Iterator[Any]:
+        """The batches of any epoch, from the sample at position ``start`` of its order on."""
+        return (batch.data for batch in self.loaded_batches(epoch, start=start))
+
+    def loaded_batches(self, epoch: int, *, start: int = 0, seed: int = 0) -> Iterator[LoadedBatch]:
+        """As ``epoch_batches``, with counts. ``seed`` is used where the loader has none of its own."""
+        keys = self._keys(self.seed if self.seed is not None else seed, epoch, start)
+        self._engine = self._engine or choose_engine(self._samples, self.workers)
+        passed_over = 0  # samples of batches in which none was readable
+        for batch in self._engine.batches(keys):
+            if isinstance(batch, LoadFailure):
+                batch.reraise()
+            self.skipped.extend(message for message in batch.skipped if message not in self.skipped)
+            if batch.count:
+                yield batch._replace(drawn=batch.drawn + passed_over)
+                passed_over = 0
+            else:
+                passed_over += batch.drawn
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the iteration is: a batch that was handed out counts as seen."""
+        return {"epoch": self.epoch, "drawn": self._drawn, "seed": self.seed or 0, "samples": len(self._order)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where ``state_dict`` was taken, with any number of workers."""
+        if state["samples"] != len(self._order) or state["seed"] != (self.seed or 0):
+            raise CheckpointError(
+                f"the loader's state is of {state['samples']} samples and seed {state['seed']}, "
+                f"this loader has {len(self._order)} and {self.seed or 0}: the order would be another"
+            )
+        self.epoch, self._drawn = state["epoch"], state["drawn"]
+
+    def close(self) -> None:
+        """End the workers; iterating again starts new ones."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _keys(self, seed: int, epoch: int, start: int) -> BatchKeys:
+        indices = self._order.indices(seed, epoch)[start:]
+        return BatchKeys(seed, epoch, indices, batch_size=self.batch_size, count=self._batches_of(len(indices)))
+
+    def _batches_of(self, samples: int) -> int:
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    def _check(self, on_error: str) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ConfigError(f"batch_size must be a whole number, 1 or more. Found: {self.batch_size!r}")
+        if not isinstance(self.workers, int) or self.workers < 0:
+            raise ConfigError(f"workers must be a whole number, 0 or more. Found: {self.workers!r}")
+        if on_error not in ("raise", "skip"):
+            raise ConfigError(f"on_error must be 'raise' or 'skip'. Found: {on_error!r}")
+        if len(self._order) == 0:
+            raise DataError("the dataset has no samples")
+        if self.drop_last and self.batch_size > len(self._order):
+            raise ConfigError(
+                f"batch_size {self.batch_size} with drop_last leaves nothing of {len(self._order)} samples: "
+                "make the batch smaller, or keep the short one"
+            )
+
+    def __repr__(self) -> str:
+        return f"Loader({self.dataset!r}, batch_size={self.batch_size}, workers={self.workers}): {len(self)} batches"
+
+
+def _length(dataset: Any) -> int:
+    try:
+        return len(dataset)
+    except TypeError:
+        raise DataError(
+            f"a {type(dataset).__name__} has no len(): Loader takes map-style datasets (len and dataset[index]); "
+            "run.batches takes any iterable as it is"
+        ) from None

@@ -1,0 +1,52 @@
+"""``Order``: which samples an epoch visits, and in which order, as a pure function of (seed, epoch). Reads no sample."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._errors import ConfigError
+from .._seed import permutation, preserved_rng, sample_seed, seed_globals, weighted_choice
+
+
+class Order:
+    """In turn, shuffled, weighted, or by a sampler of the user's."""
+
+    def __init__(
+        self, count: int, *, shuffle: bool, weights: Sequence[float] | None, sampler: Iterable[int] | None
+    ) -> None:
+        if shuffle + (weights is not None) + (sampler is not None) > 1:
+            raise ConfigError("shuffle, weights and sampler exclude each other: each decides the order by itself")
+        self._count, self._shuffle, self._sampler = count, shuffle, sampler
+        self._weights = None if weights is None else _checked_weights(weights, count)
+
+    def __len__(self) -> int:
+        return len(self._sampler) if self._sampler is not None else self._count  # type: ignore[arg-type]
+
+    def indices(self, seed: int, epoch: int) -> np.ndarray:
+        """The samples of one epoch: int64 (n,)."""
+        if self._sampler is not None:
+            return self._sampled(self._sampler, seed, epoch)
+        if self._weights is not None:
+            return weighted_choice(seed, epoch, self._weights, self._count)
+        return permutation(seed, epoch, self._count) if self._shuffle else np.arange(self._count)
+
+    def _sampled(self, sampler: Any, seed: int, epoch: int) -> np.ndarray:
+        """Ask a sampler with the global generators seeded for this epoch, so that it too gives the same order again."""
+        with preserved_rng():
+            seed_globals(sample_seed(seed, epoch, -1))
+            if hasattr(sampler, "set_epoch"):  # torch's convention for DistributedSampler
+                sampler.set_epoch(epoch)
+            drawn = np.fromiter(sampler, dtype=np.int64)
+        if len(drawn) and not (0 <= drawn.min() and drawn.max() < self._count):
+            raise ConfigError(f"the sampler gave index {drawn.min()} to {drawn.max()}; the dataset has {self._count} samples")
+        return drawn
+
+
+def _checked_weights(weights: Sequence[float], count: int) -> np.ndarray:
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (count,):
+        raise ConfigError(f"weights must be one number a sample: {count}. Found: {values.shape}")
+    if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
+        raise ConfigError(f"weights must be finite, 0 or more, and not all 0. Found: {values.min()} to {values.max()}")
+    return values

@@ -1,0 +1,121 @@
+"""What ``run.batches`` reads from: a ``Loader``, or any iterable of batches, each with what exact resuming needs."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .._nested import leaves
+from .._seed import capture_rng, restore_rng
+from ._loader import Loader
+from ._normalize import Normalize
+
+Batch = tuple[Any, int, int]  # data, samples that it holds, samples of the order that it used up
+
+
+class Source(Protocol):
+    """A place to read batches from, that can start anywhere in an epoch."""
+
+    normalize: Normalize | None
+    draws_here: bool  # whether reading a batch may draw from this process's global generators
+
+    def length(self) -> int | None:
+        """Batches an epoch, if known."""
+        ...
+
+    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
+        """The batches of an epoch from a place on."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class LoaderSource:
+    """A ``Loader``: any place can be reached at once, so there is nothing to remember."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self.normalize = loader.normalize
+        self.draws_here = False  # it puts the generators back
+
+    def length(self) -> int | None:
+        return len(self._loader)
+
+    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
+        for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
+            yield batch.data, batch.count, batch.drawn
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing was remembered."""
+
+
+class IterableSource:
+    """Any iterable, torch's ``DataLoader`` among them: a place is reached by replaying the epoch up to it.
+
+    Such loaders draw their order and their workers' seeds from the global generators when an iteration begins; with
+    these put back to what they were then, the replay gives the same batches.
+    """
+
+    normalize = None
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        self.draws_here = not (isinstance(batches, DataLoader) and batches.num_workers > 0)
+        self._rng_at_start: dict[str, Any] | None = None
+
+    def length(self) -> int | None:
+        try:
+            return len(self._batches)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
+        set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:  # torch's convention for DistributedSampler
+            set_epoch(epoch)
+        iterator = self._replayed(drawn) if drawn else self._begun()
+        for batch in iterator:
+            count = count_samples(batch)
+            yield batch, count, count
+
+    def _begun(self) -> Iterator[Any]:
+        self._rng_at_start = capture_rng()
+        return iter(self._batches)
+
+    def _replayed(self, drawn: int) -> Iterator[Any]:
+        rng_now = capture_rng()
+        if self._rng_at_start is not None:
+            restore_rng(self._rng_at_start)
+        iterator, passed = iter(self._batches), 0
+        while passed < drawn and (batch := next(iterator, None)) is not None:
+            passed += count_samples(batch)
+        restore_rng(rng_now)
+        return iterator
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng_at_start": self._rng_at_start}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rng_at_start = state.get("rng_at_start")
+
+
+def open_source(loader: Any) -> Source:
+    return LoaderSource(loader) if isinstance(loader, Loader) else IterableSource(loader)
+
+
+def count_samples(batch: Any) -> int:
+    """The samples in a batch: the length of its first tensor; 1 where there is none.
+
+    >>> import torch
+    >>> count_samples({"image": torch.zeros(4, 3, 2, 2), "label": torch.zeros(4)})
+    4
+    """
+    if isinstance(batch, Tensor):
+        return batch.shape[0] if batch.ndim else 1
+    first = next(leaves(batch, Tensor), None)
+    return first.shape[0] if first is not None and first.ndim else 1

@@ -1,0 +1,157 @@
+"""Transforms of one picture whose randomness is handed to them. Knows nothing about datasets, seeds or workers.
+
+A loopwright transform is called with the picture and a ``random.Random`` that belongs to this sample alone, so it gives
+the same result in any worker, thread or process. Any other callable may stand in its place: it is called with the
+picture only, and the global generators are seeded for it.
+"""
+
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PIL import Image
+
+from .._errors import ConfigError
+
+Box = tuple[float, float, float, float]
+
+
+class Transform(ABC):
+    """The interface: a picture and its own source of randomness in, a picture (or anything) out."""
+
+    @abstractmethod
+    def __call__(self, picture: Any, rng: random.Random) -> Any: ...
+
+
+class Compose(Transform):
+    """Several transforms, one after the other; loopwright's, torchvision's and your own functions may be mixed.
+
+    >>> shrink = Compose([CenterCrop(4), lambda picture: picture.convert("L")])
+    >>> shrink(Image.new("RGB", (10, 8)), random.Random(0)).mode
+    'L'
+    """
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, picture: Any, rng: random.Random) -> Any:
+        for transform in self.transforms:
+            picture = apply(transform, picture, rng)
+        return picture
+
+    def __repr__(self) -> str:
+        return f"Compose({self.transforms})"
+
+
+class RandomResizedCrop(Transform):
+    """A random part of the picture, resized to a square, flipped left to right half of the time.
+
+    Args:
+        size: height and width of the result, in pixels.
+        scale: smallest and largest share of the picture's area to take, 0 to 1.
+        ratio: smallest and largest width / height of the part.
+        flip: probability of a flip from left to right, 0 to 1. Use 0 where left and right differ, as in digits.
+
+    Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6; antialiased bilinear resizing.
+
+    >>> RandomResizedCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
+    (8, 8)
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip: float = 0.5,
+    ) -> None:
+        _check_size("RandomResizedCrop", size)
+        _check_range("RandomResizedCrop: scale", scale, 0.0, 1.0)
+        _check_range("RandomResizedCrop: ratio", ratio, 0.0, math.inf)
+        _check_probability("RandomResizedCrop: flip", flip)
+        self.size, self.scale, self.ratio, self.flip = size, (scale[0], scale[1]), (ratio[0], ratio[1]), flip
+
+    def __call__(self, picture: Image.Image, rng: random.Random) -> Image.Image:
+        box = self.box(picture.width, picture.height, rng)
+        flipped = rng.random() < self.flip
+        picture = resize(picture, (self.size, self.size), box)
+        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else picture
+
+    def box(self, width: int, height: int, rng: random.Random) -> Box:
+        """The part to take, as left, top, right, bottom in pixels; ten tries, then the largest central part."""
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        for _ in range(10):
+            area = width * height * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(low, high))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                left, top = _randint(rng, width - w), _randint(rng, height - h)
+                return (left, top, left + w, top + h)
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        left, top = (width - w) // 2, (height - h) // 2
+        return (left, top, left + w, top + h)
+
+    def __repr__(self) -> str:
+        return f"RandomResizedCrop({self.size}, scale={self.scale}, ratio={self.ratio}, flip={self.flip})"
+
+
+class CenterCrop(Transform):
+    """The central square of the picture, resized: what validation uses.
+
+    Args:
+        size: height and width of the result, in pixels.
+        share: which share of the short side the square spans; the customary 0.875 is 224 of 256.
+
+    >>> CenterCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
+    (8, 8)
+    """
+
+    def __init__(self, size: int, *, share: float = 0.875) -> None:
+        _check_size("CenterCrop", size)
+        if not 0 < share <= 1:
+            raise ConfigError(f"CenterCrop: share must be above 0 and at most 1. Found: {share}")
+        self.size, self.share = size, share
+
+    def __call__(self, picture: Image.Image, rng: random.Random | None = None) -> Image.Image:
+        side = min(picture.width, picture.height) * self.share
+        left, top = (picture.width - side) / 2, (picture.height - side) / 2
+        return resize(picture, (self.size, self.size), (left, top, left + side, top + side))
+
+    def __repr__(self) -> str:
+        return f"CenterCrop({self.size}, share={self.share})"
+
+
+def apply(transform: Callable[..., Any] | None, picture: Any, rng: random.Random) -> Any:
+    """Call one of loopwright's transforms with its randomness, any other callable without."""
+    if transform is None:
+        return picture
+    return transform(picture, rng) if isinstance(transform, Transform) else transform(picture)
+
+
+def resize(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
+    """Part of a picture at another size (width, height), antialiased and bilinear."""
+    return picture.resize(size, Image.Resampling.BILINEAR, box=box)
+
+
+def _randint(rng: random.Random, highest: int) -> int:
+    """0 to ``highest``, from one ``random()``: the one draw that Python promises never to change."""
+    return int(rng.random() * (highest + 1))
+
+
+def _check_size(name: str, size: int) -> None:
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"{name}: size must be a whole number of pixels, 1 or more. Found: {size!r}")
+
+
+def _check_range(name: str, pair: Sequence[float], low: float, high: float) -> None:
+    if len(pair) != 2 or not low < pair[0] <= pair[1] <= high:
+        raise ConfigError(f"{name} must be two numbers, the smaller first, above {low:g} and at most {high:g}. Found: {pair}")
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be a probability from 0 to 1. Found: {value}")
