@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 POLL_S = 0.0002
+HANGS_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Death:
     killed: bool
     code: int
     seconds: float
+    hung: bool = False
 
 
 def fork_life(work: Callable[[], None], log: Path) -> int:
@@ -76,18 +78,21 @@ def await_death(child: int, kill: Kill | None, watched: Path) -> Death:
     """Waits until the life has ended, and sees to it that it does so as planned."""
     began = time.perf_counter()
     changes = _changes(watched) if kill and kill.change else iter(())
-    seen = 0
+    seen, hung = 0, False
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            return Death(code == -signal.SIGKILL, code, time.perf_counter() - began)
+            return Death(code == -signal.SIGKILL and not hung, code, time.perf_counter() - began, hung)
+        if not hung and time.perf_counter() - began > HANGS_S:
+            hung = True
+            _send_kill(child, group=True)
         seen += next(changes, 0)
         if kill and _is_due(kill, time.perf_counter() - began, seen):
             time.sleep(kill.pause_s)
             _send_kill(child, kill.group)
             kill = None
-        time.sleep(POLL_S if changes else POLL_S * 10)
+        time.sleep(POLL_S)
 
 
 def _is_due(kill: Kill, elapsed: float, seen: int) -> bool:
@@ -124,31 +129,27 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def count_operations(folder: Path, deadly: int | None, tally: Path) -> None:
-    """From now on counts this process's file operations inside `folder`; kills it just before number `deadly`.
+class FileOperations:
+    """From its birth on counts this process's file operations on paths in `folder`; kills it just before number `deadly`.
 
-    Where it died, or how many operations there were, is left in `tally`.
+    Where it died is left in `place` (a file outside of `folder`). An operation is what Python announces to audit hooks
+    before it does it, so these kills fall between any two steps of a save, however short the time between them.
     """
-    count = 0
-    me = os.getpid()
 
-    def audit(event: str, values: tuple[Any, ...]) -> None:
-        nonlocal count
-        if event not in OPERATIONS or os.getpid() != me or not str(values[0]).startswith(str(folder)):
+    EVENTS = frozenset({"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.listdir", "shutil.rmtree"})
+
+    def __init__(self, folder: Path, deadly: int | None, place: Path) -> None:
+        self.count = 0
+        self._folder, self._deadly, self._place, self._process = str(folder), deadly, place, os.getpid()
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, values: tuple[Any, ...]) -> None:
+        if event not in self.EVENTS or os.getpid() != self._process or not str(values[0]).startswith(self._folder):
             return
-        count += 1
-        if count == deadly or deadly is None:
-            place = json.dumps([count, event, *(os.path.basename(str(v)) for v in values[:2] if isinstance(v, str | Path))])
-            descriptor = os.open(tally, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.write(descriptor, place.encode())
-            os.close(descriptor)
-        if count == deadly:
-            os.kill(me, signal.SIGKILL)
-
-    sys.addaudithook(audit)
-
-
-OPERATIONS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.scandir", "os.listdir"}
+        self.count += 1
+        if self.count == self._deadly:
+            self._place.write_text(f"{event} {' '.join(os.path.basename(str(v)) for v in values[:2] if isinstance(v, str | Path))}")
+            os.kill(self._process, signal.SIGKILL)
 
 
 def in_child(work: Callable[[], Any]) -> Any:

@@ -37,7 +37,7 @@ class Witness:
         self._life = life
 
     def saw(self, step: int, epoch: int, samples: Tensor, model: nn.Module) -> None:
-        """Called after the optimizer's step, with the samples of its batch."""
+        """Called after the optimizer's step number `step`, with the samples of its batch."""
         line = [self._life, step, epoch, samples.tolist(), digest(model.state_dict())]
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
@@ -45,7 +45,7 @@ class Witness:
 def digest(state: Mapping[str, Tensor]) -> str:
     """A checksum over every bit of a module's state."""
     total = hashlib.blake2b(digest_size=16)
-    for name, value in state.items():
+    for name, value in sorted(state.items()):
         total.update(name.encode())
         total.update(value.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()

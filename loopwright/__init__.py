@@ -1,0 +1,106 @@
+"""loopwright: you write the loop, loopwright does everything around it.
+
+    import loopwright as lw
+
+Names are imported when they are first used, so that ``import loopwright`` costs nothing and the command line can
+answer without torch. The list below is the whole public interface; a test holds it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._checkpoints import Checkpoints as Checkpoints
+    from ._checkpoints import Entry as Entry
+    from ._checkpoints import read_checkpoint as read_checkpoint
+    from ._config import load_config as load_config
+    from ._demo import demo_photos as demo_photos
+    from ._device import choose_compute as choose_compute
+    from ._errors import CheckpointError as CheckpointError
+    from ._errors import ConfigError as ConfigError
+    from ._errors import DataError as DataError
+    from ._errors import LoopwrightError as LoopwrightError
+    from ._errors import MissingExtra as MissingExtra
+    from ._errors import NonFiniteError as NonFiniteError
+    from ._errors import RunError as RunError
+    from ._fit import Fitted as Fitted
+    from ._fit import fit as fit
+    from ._metrics import Confusion as Confusion
+    from ._metrics import psnr as psnr
+    from ._metrics import ssim as ssim
+    from ._metrics import topk_accuracy as topk_accuracy
+    from ._models import build_model as build_model
+    from ._nested import map_nested as map_nested
+    from ._record import read_metrics as read_metrics
+    from ._record import read_run as read_run
+    from ._resume import free_folder as free_folder
+    from ._run import Run as Run
+    from ._seed import seed_everything as seed_everything
+    from ._sheet import picture_grid as picture_grid
+    from ._sheet import prediction_sheet as prediction_sheet
+    from ._weights import load_weights as load_weights
+    from .data._augment import build_transform as build_transform
+    from .data._collate import collate as collate
+    from .data._folder import ImageFolder as ImageFolder
+    from .data._loader import Loader as Loader
+    from .data._normalize import Normalize as Normalize
+    from .data._picture import open_picture as open_picture
+    from .data._transforms import CenterCrop as CenterCrop
+    from .data._transforms import Compose as Compose
+    from .data._transforms import RandomResizedCrop as RandomResizedCrop
+    from .data._transforms import Transform as Transform
+    from .optim._groups import param_groups as param_groups
+    from .optim._losses import build_loss as build_loss
+    from .optim._optimizers import build_optimizer as build_optimizer
+    from .optim._schedulers import build_scheduler as build_scheduler
+    from .optim._schedulers import steps_per as steps_per
+    from .optim._schedulers import total_steps as total_steps
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "_checkpoints": ["Checkpoints", "Entry", "read_checkpoint"],
+    "_config": ["load_config"],
+    "_demo": ["demo_photos"],
+    "_device": ["choose_compute"],
+    "_errors": [
+        "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError", "RunError",
+    ],
+    "_fit": ["Fitted", "fit"],
+    "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
+    "_models": ["build_model"],
+    "_nested": ["map_nested"],
+    "_record": ["read_metrics", "read_run"],
+    "_resume": ["free_folder"],
+    "_run": ["Run"],
+    "_seed": ["seed_everything"],
+    "_sheet": ["picture_grid", "prediction_sheet"],
+    "_weights": ["load_weights"],
+    "data._augment": ["build_transform"],
+    "data._collate": ["collate"],
+    "data._folder": ["ImageFolder"],
+    "data._loader": ["Loader"],
+    "data._normalize": ["Normalize"],
+    "data._picture": ["open_picture"],
+    "data._transforms": ["CenterCrop", "Compose", "RandomResizedCrop", "Transform"],
+    "optim._groups": ["param_groups"],
+    "optim._losses": ["build_loss"],
+    "optim._optimizers": ["build_optimizer"],
+    "optim._schedulers": ["build_scheduler", "steps_per", "total_steps"],
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - computed from the one list
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"loopwright.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

@@ -1,7 +1,7 @@
 """Settings: what a configuration may hold, checked at once and as a whole, loaded and saved.
 
-`Settings` and `Named` are the bases of the models that stand beside their owners; which settings there are is
-theirs to say. How YAML is read is `_yaml`'s business. Nothing is built here from the names in a configuration.
+``Settings`` and ``Named`` are the bases of the models that stand beside their owners; which settings there are is
+theirs to say. How YAML is read is ``_yaml``'s business. Nothing is built here from the names in a configuration.
 """
 
 import os
@@ -14,18 +14,18 @@ from pydantic import ConfigDict, Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
-from loopwright._errors import ConfigError
-from loopwright._files import replace_file
-from loopwright._names import did_you_mean
-from loopwright._yaml import COMMAND_LINE, Keys, Source, Tree, apply_overrides, dump_yaml, plain, read_yaml, show
+from ._errors import ConfigError
+from ._files import replace_file
+from ._names import did_you_mean
+from ._yaml import COMMAND_LINE, Keys, Source, Tree, apply_overrides, dump_yaml, plain, read_yaml, show
 
 
 class Settings(pydantic.BaseModel):
     """A group of settings: declared fields with their defaults, frozen, unknown keys refused.
 
-    A number is not made from text or from true and false, nor these from a number; `1` is a fine float and `1e3`
+    A number is not made from text or from true and false, nor these from a number; ``1`` is a fine float and ``1e3``
     a fine int. A validator that raises ValueError may begin its message with the dotted key that it is about, one
-    line for each: `load_config` then gives the file and line of that key.
+    line for each: ``load_config`` then gives the file and line of that key.
 
     >>> class Train(Settings):
     ...     epochs: int = Field(10, ge=1)
@@ -45,9 +45,9 @@ class Settings(pydantic.BaseModel):
 
 
 class Named(Settings):
-    """A part chosen by name, with its own arguments: `SGD`, or `{name: SGD, lr: 0.1, momentum: 0.9}`.
+    """A part chosen by name, with its own arguments: ``SGD``, or ``{name: SGD, lr: 0.1, momentum: 0.9}``.
 
-    Subclasses declare the fields that every choice has, and may give `name` a default; all other keys are the
+    Subclasses declare the fields that every choice has, and may give ``name`` a default; all other keys are the
     arguments of the chosen part.
 
     >>> class Optimizer(Named):
@@ -87,7 +87,7 @@ def load_config(
 ) -> Schema | dict[str, Any]:
     """The configuration from a YAML file or from values, with "key.sub=value" overrides on top, checked.
 
-    `source` is a path, a mapping (a YACS CfgNode too), a Namespace, a dataclass, or None for the defaults alone.
+    ``source`` is a path, a mapping (a YACS CfgNode too), a Namespace, a dataclass, or None for the defaults alone.
     Without a schema the plain values are returned. Raises one ConfigError that lists every mistake, a line each,
     with the file and line it stands on.
 
@@ -122,7 +122,7 @@ def load_config(
 
 
 def config_text(config: Any) -> str:
-    """The whole configuration, defaults included, as YAML that `load_config` reads back equal.
+    """The whole configuration, defaults included, as YAML that ``load_config`` reads back equal.
 
     >>> class Train(Settings):
     ...     epochs: int = 10
@@ -135,7 +135,7 @@ def config_text(config: Any) -> str:
 
 
 def save_config(config: Any, path: str | os.PathLike[str]) -> None:
-    """Write `config_text(config)` to a file; a reader sees the old file or the new one, never a part."""
+    """Write ``config_text(config)`` to a file; a reader sees the old file or the new one, never a part."""
     replace_file(Path(path), config_text(config))
 
 
@@ -206,7 +206,7 @@ class _Report:
         return [mistake for keys, details in deepest for mistake in self._words(keys, details)]
 
     def _keys(self, location: tuple[int | str, ...]) -> Keys:
-        """The way to the value in the configuration: `location` without pydantic's marks for branches of a choice."""
+        """The way to the value in the configuration: ``location`` without pydantic's marks for branches of a choice."""
         keys: Keys = ()
         for part in location:
             further = (*keys, str(part))
@@ -216,7 +216,7 @@ class _Report:
         return keys
 
     def _nodes(self, keys: Keys) -> list[dict[str, Any]]:
-        """The JSON schemas of what may stand at `keys`, one for each branch of a choice."""
+        """The JSON schemas of what may stand at ``keys``, one for each branch of a choice."""
         nodes = list(self._branches(self.root))
         for key in keys:
             nodes = [branch for node in nodes for below in _below(node, key) for branch in self._branches(below)]
@@ -234,7 +234,7 @@ class _Report:
     def _words(self, keys: Keys, details: ErrorDetails) -> Iterator[_Mistake]:
         path = ".".join(keys)
         expected = self._expected(self._nodes(keys))
-        if details["type"] == "missing":
+        if details["type"] == "missing" and keys[-1:] == details["loc"][-1:]:  # else a value of a tuple is missing
             yield self._at(keys, f"{path} is missing{expected and f': it should be {expected}'}")
         elif details["type"] == "extra_forbidden":
             yield self._at(keys, self._unknown(keys))
@@ -285,7 +285,7 @@ class _Report:
     def _described(self, node: dict[str, Any]) -> str:
         """What a value should be, in words, by its JSON schema; empty when that does not say."""
         if "enum" in node:
-            return f"one of {_listed([show(value) for value in node['enum']])}"
+            return f"{'one of ' if len(node['enum']) > 1 else ''}{_listed([show(value) for value in node['enum']])}"
         if "const" in node:
             return show(node["const"])
         match node.get("type"):
@@ -312,7 +312,7 @@ class _Report:
         if fixed and len(set(fixed)) > 1:
             return f"{count}: {', '.join(fixed)}"
         each = fixed[0] if fixed else each
-        return f"{count}, each {each}" if each else count
+        return f"{count or ' of values'}, each {each}" if each else count
 
     def _hint(self, keys: Keys, given: Any) -> str:
         nodes = self._nodes(keys)
@@ -335,14 +335,18 @@ def _range(node: Mapping[str, Any]) -> str:
     least, most = node.get("minimum"), node.get("maximum")
     over, under = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
     if least is not None and most is not None:
-        return f" between {show(least)} and {show(most)}"
+        return f" between {_bound(least)} and {_bound(most)}"
     parts = [
-        f"{words} {show(bound)}"
+        f"{words} {_bound(bound)}"
         for words, bound in (("of at least", least), ("greater than", over), ("of at most", most), ("less than", under))
         if bound is not None
     ]
-    step = [f"a multiple of {show(node['multipleOf'])}"] if "multipleOf" in node else []
-    return "".join([f" {' and '.join(parts)}" if parts else "", *(f", {one}" for one in step)])
+    step = f", a multiple of {_bound(node['multipleOf'])}" if "multipleOf" in node else ""
+    return (f" {' and '.join(parts)}" if parts else "") + step
+
+
+def _bound(number: float) -> str:
+    return show(int(number) if float(number).is_integer() else number)
 
 
 def _bounds(before: str, least: int | None, most: int | None, unit: str) -> str:
@@ -357,7 +361,7 @@ def _text_form(node: Mapping[str, Any]) -> str:
 
 
 def _below(node: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The JSON schemas of what stands at `key` below a node."""
+    """The JSON schemas of what stands at ``key`` below a node."""
     if key in node.get("properties", {}):
         return [node["properties"][key]]
     fixed = node.get("prefixItems", [])
@@ -372,7 +376,7 @@ def _has(values: Any, keys: Keys) -> bool:
 
 
 def _get(values: Any, keys: Keys, default: Any) -> Any:
-    """The value at `keys`, or the default."""
+    """The value at ``keys``, or the default."""
     for key in keys:
         if isinstance(values, Mapping) and key in values:
             values = values[key]

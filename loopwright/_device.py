@@ -70,7 +70,9 @@ def _choose_device(name: str | torch.device) -> tuple[torch.device, str]:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device {name!r} is not one that torch knows: write 'auto', 'cpu', 'cuda' or 'cuda:1'") from None
+        raise ConfigError(
+            f"device {name!r} is not one that torch knows: write 'auto', 'cpu', 'cuda' or 'cuda:1'"
+        ) from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ConfigError(
             f"device {str(name)!r} is not here: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices. "

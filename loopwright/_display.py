@@ -27,7 +27,7 @@ class Display:
         self._epoch = Speed()
         self._began = time.perf_counter()
         self._began_at: float | None = None  # how many epochs were done when this life began
-        self.next_draw = self._began + min(screen.seconds, 0.1) if math.isfinite(screen.seconds) else math.inf
+        self.next_draw = self._began + screen.seconds
 
     @contextlib.contextmanager
     def loop(self, title: str, length: int | None) -> Iterator[None]:
@@ -84,5 +84,3 @@ class Display:
         gone = done - self._began_at
         left = (time.perf_counter() - self._began) / gone * (epochs - done) if gone > 0 else math.inf
         return [f"epoch {epoch + 1}/{epochs} {bar(done, epochs)} step {step}  {seconds_text(left)} left in all"]
-
-

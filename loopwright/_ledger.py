@@ -72,6 +72,10 @@ class Ledger:
             )
         return value
 
+    def last_value(self, metric: str) -> float:
+        """The newest value of a name, whenever it was measured; NaN if never."""
+        return self._measured.get(metric, (0, math.nan))[1]
+
     def state_dict(self) -> dict[str, Any]:
         return {"training": self._training.state_dict(), "measured": {k: list(v) for k, v in self._measured.items()}}
 

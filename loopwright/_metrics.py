@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from loopwright._errors import CheckpointError, DataError
+from ._errors import CheckpointError, DataError
 
 
 def topk_accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
@@ -84,7 +84,7 @@ def ssim(predicted: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
     if predicted.ndim != 4 or min(predicted.shape[2:]) < window:
         raise DataError(f"ssim needs (N, C, H, W) with H and W at least {window}, got {tuple(predicted.shape)}")
     x, y = _comparable(predicted, target, data_range)
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_window_mean(z, window) for z in (x, y, x * x, y * y, x * y))
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (F.avg_pool2d(z, window, stride=1) for z in (x, y, x * x, y * y, x * y))
     sample = window**2 / (window**2 - 1)
     variances = sample * (mean_xx - mean_x**2 + mean_yy - mean_y**2)
     covariance = sample * (mean_xy - mean_x * mean_y)
@@ -106,11 +106,6 @@ def _comparable(predicted: Tensor, target: Tensor, data_range: float) -> tuple[T
             raise DataError(f"{what} is of dtype {tensor.dtype}: give its data_range, 255 for uint8")
     precise = torch.float32 if predicted.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     return predicted.to(precise), target.to(precise)
-
-
-def _window_mean(pictures: Tensor, window: int) -> Tensor:
-    """The mean of each window that lies inside: rows first, then columns, which is the same and 3 times less work."""
-    return F.avg_pool2d(F.avg_pool2d(pictures, (1, window), stride=1), (window, 1), stride=1)
 
 
 class Confusion:

@@ -14,17 +14,17 @@ from difflib import SequenceMatcher
 from types import ModuleType
 from typing import Any
 
-from loopwright._errors import ConfigError
+from ._errors import ConfigError
 
 _ALIKE = 0.65  # below this, two names share letters rather than a meaning
 _AS_GOOD = 0.15  # names this much less alike than the best one only distract
 
 
 def near(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
-    """Up to `n` of the candidates that the writer of `name` may have meant, the likeliest first.
+    """Up to ``n`` of the candidates that the writer of ``name`` may have meant, the likeliest first.
 
     Capitals and separators do not count, beginnings and parts do, and so do the last part of a dotted
-    candidate and its initials (`lr` is near `learning_rate`).
+    candidate and its initials (``lr`` is near ``learning_rate``).
 
     >>> near("adamw", ["SGD", "Adam", "AdamW"])
     ['AdamW', 'Adam']
@@ -85,9 +85,9 @@ def load_object(reference: str) -> Any:
 def check_arguments(
     callable: Callable[..., Any], arguments: Mapping[str, Any], *, place: str, given: Collection[str] = ()
 ) -> None:
-    """Check that `callable` takes the `arguments` by these names; the values are not looked at.
+    """Check that ``callable`` takes the ``arguments`` by these names; the values are not looked at.
 
-    `place` is the dotted key they were configured under, and `given` names what the caller passes itself and
+    ``place`` is the dotted key they were configured under, and ``given`` names what the caller passes itself and
     the user therefore may not set. Raises one ConfigError with a line for each wrong name. A callable that
     takes any keyword, or that Python cannot inspect, accepts every name but the given ones.
 
@@ -120,7 +120,7 @@ def _sentence(statement: str, addition: str) -> str:
 
 
 def _likeness(name: str, candidate: str) -> float:
-    """How likely it is, from 0 to 1, that someone who typed `name` meant `candidate`."""
+    """How likely it is, from 0 to 1, that someone who typed ``name`` meant ``candidate``."""
     whole = _letters_alike(name, candidate)
     last_name, last_candidate = name.rpartition(".")[2], candidate.rpartition(".")[2]
     if (last_name, last_candidate) == (name, candidate):
@@ -145,7 +145,7 @@ def _initials(name: str) -> str | None:
 
 
 def _keywords(callable: Callable[..., Any]) -> list[str] | None:
-    """The names that `callable` takes as keywords; None when it takes any, or when Python cannot tell."""
+    """The names that ``callable`` takes as keywords; None when it takes any, or when Python cannot tell."""
     try:
         parameters = inspect.signature(callable).parameters.values()
     except ValueError:  # some functions written in C have no signature

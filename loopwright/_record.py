@@ -1,12 +1,12 @@
 """A run's folder: its files, who holds it, what it says about itself. Imports no torch; knows nothing of the loop.
 
-    run.json           id, state, command, host, times, device and why, progress
-    config.yaml        the whole resolved configuration
-    environment.json   commit, packages, hardware; code.patch holds uncommitted changes
-    metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
-    speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
-    log.txt            everything printed
-    checkpoints/
+run.json           id, state, command, host, times, device and why, progress
+config.yaml        the whole resolved configuration
+environment.json   commit, packages, hardware; code.patch holds uncommitted changes
+metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
+speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
+log.txt            everything printed
+checkpoints/
 """
 
 import fcntl
@@ -65,7 +65,9 @@ class Record:
         """Say that the run is running, keeping what earlier lives said."""
         lives = [*self.info.get("lives", [])]
         if self.info:
-            lives.append({key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step")} | {"state": self.state})
+            lives.append(
+                {key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step")} | {"state": self.state}
+            )
         self.info = {
             "id": self.info.get("id") or uuid.uuid4().hex[:12],
             "created": self.info.get("created") or _now(),
@@ -139,7 +141,9 @@ def _hold(folder: Path) -> IO[bytes]:
     """Take the folder for this process. POSIX record locks: a kill frees them, and forked workers do not inherit them."""
     key = (os.getpid(), str(folder.resolve()))
     if key in _HELD:
-        raise RunError(f"{folder} is already open in this process: close that run first, or give this one another folder")
+        raise RunError(
+            f"{folder} is already open in this process: close that run first, or give this one another folder"
+        )
     file = open(folder / LOCK, "ab")  # noqa: SIM115 - held until the record closes
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -112,4 +112,3 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
 
 def _gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-

@@ -1,9 +1,12 @@
 """Whether a run begins, goes on or is refused, given what its folder holds. Decides only; changes nothing."""
 
+import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from ._errors import RunError
+from ._record import CONFIG, RUN, is_held, read_run
 from ._yaml import Difference, differences, read_yaml
 
 # Settings that do not change the weights: shown when they changed, never a reason to refuse.
@@ -58,3 +61,22 @@ def refuse_changes(folder: Any, changed: list[Difference]) -> None:
             "To go on with the new settings say resume=True (--resume), to replace the run overwrite=True "
             "(--overwrite), or give this run another folder"
         )
+
+
+def free_folder(base: str | Path, settings: Mapping[str, Any] | None = None) -> Path:
+    """The first of BASE, BASE-2, BASE-3, ... that holds no run, or an unfinished one with the same settings.
+
+    >>> free_folder("/nowhere/runs/woof").name
+    'woof'
+    """
+    base = Path(base)
+    names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
+    return next(folder for folder in names if _is_free(folder, settings))
+
+
+def _is_free(folder: Path, settings: Mapping[str, Any] | None) -> bool:
+    if not (folder / RUN).exists():
+        return not folder.exists() or not any(folder.iterdir())
+    if settings is None or read_run(folder).get("state") == "finished" or is_held(folder):
+        return False
+    return not changed_settings(read_settings(folder / CONFIG), settings)[0]

@@ -138,7 +138,9 @@ class Run:
             self._read_place(self._resumed_from)
         self._was_deterministic = torch.are_deterministic_algorithms_enabled()
         promise = be_deterministic() if self._deterministic else None
-        self._record.begin({"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise})
+        self._record.begin(
+            {"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise}
+        )
         self._record.write_config(dump_yaml(self._settings()))
         self._record.write_environment(describe_environment(Path.cwd()), changes(Path.cwd()))
         self._display = Display(choose_screen(self._progress, sys.stdout))
@@ -191,6 +193,7 @@ class Run:
     def _read_place(self, entry: Entry) -> None:
         state = self.checkpoints.load(entry.name, only="run")
         self._cursor.load_state_dict(state["cursor"])
+        self._ledger.load_state_dict(state["ledger"])
         self._record.cut(state["metrics_mark"])
         self._agenda.go_on_after(state["elapsed"])
         self._saved_step = entry.step
@@ -423,6 +426,12 @@ class Run:
         self._best_version = self._registry.weights_version()
         return True
 
+    def value(self, metric: str) -> float:
+        """What a metric was at this step, such as ``"val/loss"`` for a plateau scheduler."""
+        if self._cursor.target is not None:  # a resumed run on its way to its place: as it was measured then
+            return self._ledger.last_value(metric)
+        return self._ledger.value_at(metric, self._cursor.step, "value")
+
     def stop_when(
         self, metric: str, *, patience: int | None = None, reaches: float | None = None, mode: Mode | None = None
     ) -> bool:
@@ -526,7 +535,13 @@ class Run:
 
     def _steps(self, batches: Iterator[Fed]) -> Iterator[Any]:
         """The hot loop: one comparison a step decides whether anything at all is due."""
-        cursor, agenda, display, signals, clock = self._cursor, self._agenda, self._display, self._signals, time.perf_counter
+        cursor, agenda, display, signals, clock = (
+            self._cursor,
+            self._agenda,
+            self._display,
+            self._signals,
+            time.perf_counter,
+        )
         asked = clock()
         for batch in batches:
             waited = clock() - asked
@@ -620,7 +635,9 @@ class Run:
     def _save(self, place: Place) -> None:
         if not len(self._registry):
             if self._saved_step is None:
-                self._display.print(["warning    nothing is registered, so nothing is saved: run.register(model=model)"])
+                self._display.print(
+                    ["warning    nothing is registered, so nothing is saved: run.register(model=model)"]
+                )
             self._saved_step = self._cursor.step
             return
         self._check_best()
@@ -682,7 +699,7 @@ class Run:
         found = {metric: self.checkpoints.best(metric) for metric in self.checkpoints.modes}
         return {
             "step": self._cursor.step,
-            "epoch": self._cursor.epoch,
+            "epochs_done": self._cursor.epoch,
             "length": self._agenda.limits.text,
             "best": {metric: entry.metrics[metric] for metric, entry in found.items() if entry is not None},
             "stop_reason": self._agenda.stop_reason,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from loopwright._errors import DataError
+from ._errors import DataError
 
 if TYPE_CHECKING:
     import torch

@@ -133,5 +133,3 @@ def load_state(
         raise CheckpointError(f"no tensor of the {type(module).__name__} has a name like {', '.join(patterns)}")
     module.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
-
-

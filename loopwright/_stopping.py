@@ -8,7 +8,22 @@ from typing import Any, Literal
 Mode = Literal["min", "max"]
 
 _LOWER_IS_BETTER = ("loss", "error", "err", "mae", "mse", "rmse", "perplexity", "nll", "lpips", "fid")
-_HIGHER_IS_BETTER = ("top1", "top5", "accuracy", "acc", "psnr", "ssim", "iou", "miou", "dice", "f1", "auc", "map", "recall", "precision")
+_HIGHER_IS_BETTER = (
+    "top1",
+    "top5",
+    "accuracy",
+    "acc",
+    "psnr",
+    "ssim",
+    "iou",
+    "miou",
+    "dice",
+    "f1",
+    "auc",
+    "map",
+    "recall",
+    "precision",
+)
 
 
 def direction_of(metric: str, mode: Mode | None) -> Mode:

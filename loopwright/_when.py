@@ -107,7 +107,9 @@ class Limits:
     def __init__(self, lengths: Sequence[int | str]) -> None:
         spans = [Span(Fraction(n), "epochs") if isinstance(n, int) else parse_span(n) for n in lengths]
         if not spans:
-            raise ConfigError("say how long to train: run.epochs(20), run.epochs('500 steps'), run.epochs(20, '2 hours')")
+            raise ConfigError(
+                "say how long to train: run.epochs(20), run.epochs('500 steps'), run.epochs(20, '2 hours')"
+            )
         if any(span.amount < 0 or (span.unit == "epochs" and span.amount.denominator != 1) for span in spans):
             raise ConfigError(f"the number of epochs is whole and 0 or more. Found: {', '.join(map(str, spans))}")
         self.text = " or ".join(map(str, spans))

@@ -1,11 +1,12 @@
 """Configurations as plain nested values: read from YAML with the line of every key, overridden, compared, written.
 
-Knows nothing about which keys exist or what they mean: checking them is `_config`'s job. Values here are dict with
+Knows nothing about which keys exist or what they mean: checking them is ``_config``'s job. Values here are dict with
 text keys, list, tuple, str, int, float, bool and None, nothing else.
 
-The YAML is that of YAML 1.2: `1e-3` is a number, only `true` and `false` are booleans, dates and `12:30` stay text.
-Three additions: `1_000` is a number, `<<: *anchor` merges, and, as YACS has it, text that reads as a Python tuple,
-`(0.5, 1.0)`, or as `None` becomes that value, quoted or not. `!!str (0.5, 1.0)` stays text; `dump_yaml` writes it so.
+The YAML is that of YAML 1.2: ``1e-3`` is a number, only ``true`` and ``false`` are booleans, dates and ``12:30``
+stay text. Three additions: ``1_000`` is a number, ``<<: *anchor`` merges, and, as YACS has it, text that reads as a
+Python tuple, ``(0.5, 1.0)``, or as ``None`` becomes that value, quoted or not. ``!!str (0.5, 1.0)`` stays text, and
+``dump_yaml`` writes it so.
 """
 
 import ast
@@ -31,8 +32,8 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 from yaml.serializer import Serializer
 
-from loopwright._errors import ConfigError
-from loopwright._names import did_you_mean
+from ._errors import ConfigError
+from ._names import did_you_mean
 
 Keys = tuple[str, ...]  # the way to a value: ("optimizer", "lr"); places in a list count as "0", "1", ...
 
@@ -69,7 +70,7 @@ class Tree:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Tree:
-    """Read a YAML file, and under it the files that its top-level `include` names, relative to the file itself.
+    """Read a YAML file, and under it the files that its top-level ``include`` names, relative to the file itself.
 
     Raises ConfigError, naming file and line, for all that is wrong with the files.
     """
@@ -77,7 +78,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Tree:
 
 
 def parse_yaml(text: str, file: str = "<text>") -> Tree:
-    """Read YAML text whose origin is called `file` in messages; an `include` is a key like any other.
+    """Read YAML text whose origin is called ``file`` in messages; an ``include`` is a key like any other.
 
     >>> parse_yaml("optimizer: {lr: 1e-3}\\nscale: (0.5, 1.0)").values
     {'optimizer': {'lr': 0.001}, 'scale': (0.5, 1.0)}
@@ -106,7 +107,7 @@ def _composed(text: str, file: str) -> Node | None:
 
 
 def _read_with_includes(file: str, place: str, chain: list[str]) -> Tree:
-    """Read `file`; `place` is the line that includes it, `chain` the files that led to it."""
+    """Read ``file``; ``place`` is the line that includes it, ``chain`` the files that led to it."""
     if any(os.path.realpath(file) == os.path.realpath(earlier) for earlier in chain):
         raise ConfigError(f"{place}files include each other in a circle: {' -> '.join([*chain, file])}")
     if len(chain) > MAX_INCLUDES:
@@ -153,7 +154,7 @@ def _file_text(file: str, place: str) -> str:
 
 
 def _merged(base: Tree, top: Tree) -> Tree:
-    """`top` over `base`: mappings are merged key by key, everything else is replaced."""
+    """``top`` over ``base``: mappings are merged key by key, everything else is replaced."""
     replaced: list[Keys] = []
     values = _merged_values(base.values, top.values, (), replaced)
     kept = {keys: source for keys, source in base.sources.items() if not _below_any(keys, replaced)}
@@ -173,7 +174,7 @@ def _merged_values(base: Mapping[str, Any], top: Mapping[str, Any], keys: Keys, 
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """A mapping itself; for the short form of a part, `optimizer: SGD`, its long form `{name: SGD}`."""
+    """A mapping itself; for the short form of a part, ``optimizer: SGD``, its long form ``{name: SGD}``."""
     if isinstance(value, str) and value:
         return {"name": value}
     return value if isinstance(value, Mapping) else None
@@ -332,7 +333,7 @@ class _Builder:
         return node.value
 
     def _merge(self, node: Node, keys: Keys) -> dict[str, Any]:
-        """What `<<: *anchor` or `<<: [*one, *two]` brings in; of several, the first that has a key decides."""
+        """What ``<<: *anchor`` or ``<<: [*one, *two]`` brings in; of several, the first that has a key decides."""
         parts = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for part in reversed(parts):
@@ -352,7 +353,7 @@ class _Builder:
 
 
 def _tuple_of(text: str) -> tuple[Any, ...] | None:
-    """The tuple of plain values that `text` spells in Python, if it does."""
+    """The tuple of plain values that ``text`` spells in Python, if it does."""
     if "," not in text and text.strip() != "()":
         return None
     try:
@@ -427,8 +428,8 @@ def _override_value(value: str, keys: Keys, place: str) -> Any:
 def apply_overrides(tree: Tree, overrides: Iterable[str]) -> Tree:
     """The tree with "key.sub=value" settings put over it, in their order; mappings on the way are made as needed.
 
-    The given value replaces what was there, a mapping too: `model=vit` leaves nothing of `model: {name: resnet18,
-    width: 2}`. Below the short form `optimizer: SGD`, `optimizer.lr=0.1` makes `{name: SGD, lr: 0.1}`.
+    The given value replaces what was there, a mapping too: ``model=vit`` leaves nothing of a ``model`` with a width.
+    Below the short form ``optimizer: SGD``, ``optimizer.lr=0.1`` makes ``{name: SGD, lr: 0.1}``.
 
     >>> apply_overrides(Tree({"optimizer": "SGD"}), ["optimizer.lr=0.1", "epochs=3"]).values
     {'optimizer': {'name': 'SGD', 'lr': 0.1}, 'epochs': 3}
@@ -480,6 +481,7 @@ def _paths(value: Any, keys: Keys) -> Iterator[Keys]:
 def plain(config: Any) -> dict[str, Any]:
     """A configuration of any common kind as a new nested dict: mapping, CfgNode, Namespace, dataclass, pydantic model.
 
+    Paths become text, enum members their values, NumPy scalars Python's numbers; other objects stay what they are.
     The given object is not changed. Raises ConfigError for another kind of object and for keys that are no text.
 
     >>> from argparse import Namespace
@@ -493,6 +495,8 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, keys: Keys) -> Any:
+    if _is_a(value, "numpy", "generic"):
+        return value.item()
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -507,14 +511,18 @@ def _plain(value: Any, keys: Keys) -> Any:
     if isinstance(value, list | tuple):
         items = [_plain(item, (*keys, str(index))) for index, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, keys)
+    if isinstance(value, PurePath):
+        return str(value)
     return value
 
 
 def dump_yaml(values: Any) -> str:
-    """YAML text that `read_yaml` reads back equal, types and order of keys included.
+    """YAML text that ``read_yaml`` reads back equal, types and order of keys included.
 
-    Accepts what `plain` accepts. NumPy scalars become Python's numbers, paths text, enum members their values.
-    Raises ConfigError, naming the dotted key, for a value that YAML cannot hold.
+    Accepts what ``plain`` accepts, and saves what ``plain`` makes of it. Raises ConfigError, naming the dotted key,
+    for a value that YAML cannot hold.
 
     >>> print(dump_yaml({"lr": 1e-3, "optimizer": {"name": "AdamW", "betas": (0.9, 0.999)}, "text": "1e-3"}))
     lr: 0.001
@@ -543,7 +551,6 @@ class _Writer(Emitter, Serializer, _Resolver):
 
 
 def _node(value: Any, keys: Keys) -> Node:
-    value = _simplest(value)
     if isinstance(value, dict):
         pairs = [(_node(key, keys), _node(below, (*keys, key))) for key, below in value.items()]
         return MappingNode(_TAG + "map", pairs, flow_style=not pairs)
@@ -566,20 +573,15 @@ def _scalar_text(value: Any, keys: Keys) -> tuple[str, str]:
     if isinstance(value, int):
         return "int", str(value)
     if isinstance(value, float):
-        return "float", repr(float(value)) if math.isfinite(value) else re.sub(r"(inf|nan)", r".\1", str(value))
+        return "float", _float_text(value)
     raise ConfigError(
         f"{_at(keys)}{_kind(value)} cannot be saved as YAML: give plain values, "
         "and functions and classes as 'package.module:name'"
     )
 
 
-def _simplest(value: Any) -> Any:
-    """Python's own value for an enum member, a path and a NumPy scalar; any other value as it is."""
-    if isinstance(value, enum.Enum):
-        return _simplest(value.value)
-    if isinstance(value, PurePath):
-        return str(value)
-    return value.item() if _is_a(value, "numpy", "generic") else value
+def _float_text(value: float) -> str:
+    return repr(float(value)) if math.isfinite(value) else re.sub("(inf|nan)", r".\1", str(value))
 
 
 def _is_a(value: Any, module: str, name: str) -> bool:
@@ -611,6 +613,8 @@ def show(value: Any, width: int = 60) -> str:
 def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return _float_text(value)
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {_shown(below)}' for key, below in value.items())}}}"
     if isinstance(value, list | tuple):
@@ -632,7 +636,7 @@ MISSING = _Missing()
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting that two configurations disagree about; `MISSING` where one of them does not have it."""
+    """One setting that two configurations disagree about; ``MISSING`` where one of them does not have it."""
 
     path: str
     old: Any
@@ -643,7 +647,7 @@ class Difference:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
-    """What changed from `old` to `new`, setting by setting; a list and a tuple of equal values count as the same.
+    """What changed from ``old`` to ``new``, setting by setting; a list and a tuple of equal values count as the same.
 
     >>> for one in differences({"epochs": 3, "optimizer": {"lr": 1e-3}}, {"epochs": 3, "optimizer": {"lr": 3e-3}}):
     ...     print(one)

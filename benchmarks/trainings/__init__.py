@@ -13,6 +13,7 @@ and imports its system at the top. This list imports none of them.
 from dataclasses import dataclass
 
 CHECKPOINTS = "checkpoints"
+ASIDE = "aside"
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,14 @@ class Training:
     title: str
     packages: tuple[str, ...]
     resumes_by: str
-    run: str = "."  # the folder, within the training's own, that holds its checkpoints
+    saves_in: str  # the folder in which names come and go while it saves
+    mixes_workers: bool = False  # whether each life may have another number of workers, or all have the first one's
 
 
 TRAININGS = (
-    Training("loopwright", "loopwright", ("loopwright",), "its folder", run="run"),
-    Training("lightning", "Lightning", ("lightning",), "ModelCheckpoint every 5 steps, fit(ckpt_path=newest)"),
-    Training("accelerate", "accelerate", ("accelerate",), "save_state every 5 steps, load_state, skip_first_batches"),
+    Training("loopwright", "loopwright", ("loopwright",), "its folder", f"run/{CHECKPOINTS}", mixes_workers=True),
+    Training("lightning", "Lightning", ("lightning",), "ModelCheckpoint, fit(ckpt_path=newest)", ASIDE),
+    Training("accelerate", "accelerate", ("accelerate",), "save_state, load_state, skip_first_batches", CHECKPOINTS),
 )
 
 

@@ -15,10 +15,8 @@ from torch import Tensor
 
 from benchmarks import _photos as photos
 from benchmarks._witness import Witness, digest
-from benchmarks.trainings import CHECKPOINTS, Saved
+from benchmarks.trainings import ASIDE, CHECKPOINTS, Saved
 from benchmarks.trainings._pictures import new_loaders
-
-ASIDE = "aside"  # where Lightning's file system writes a file before it moves it to its place
 
 
 class Clothes(L.LightningModule):
@@ -49,6 +47,7 @@ class Clothes(L.LightningModule):
 
 def train(folder: Path, witness: Witness, workers: int) -> None:
     (folder / ASIDE).mkdir(parents=True, exist_ok=True)
+    # Lightning's file system writes a file here before it moves it to its place.
     tempfile.tempdir = str(folder / ASIDE)
     L.seed_everything(0, workers=True)
     train_loader, val_loader = new_loaders(workers)

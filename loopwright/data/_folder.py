@@ -90,7 +90,9 @@ class ImageFolder:
         if self.on_error not in ("raise", "skip"):
             raise DataError(f"on_error must be 'raise' or 'skip'. Found: {self.on_error!r}")
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}{_nearby(self.root)}")
+            raise DataError(
+                f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}{_nearby(self.root)}"
+            )
 
     def _locate(self, split: str | None) -> tuple[Path, Path | None]:
         """The folder of class folders, and the training folder beside it that decides the classes."""

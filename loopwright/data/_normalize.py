@@ -46,7 +46,9 @@ class Normalize:
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._factors:
-            mean, std = (torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1) for values in (self.mean, self.std))
+            mean, std = (
+                torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1) for values in (self.mean, self.std)
+            )
             self._factors[device] = (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
         return self._factors[device]
 

@@ -39,7 +39,9 @@ class Order:
                 sampler.set_epoch(epoch)
             drawn = np.fromiter(sampler, dtype=np.int64)
         if len(drawn) and not (0 <= drawn.min() and drawn.max() < self._count):
-            raise ConfigError(f"the sampler gave index {drawn.min()} to {drawn.max()}; the dataset has {self._count} samples")
+            raise ConfigError(
+                f"the sampler gave index {drawn.min()} to {drawn.max()}; the dataset has {self._count} samples"
+            )
         return drawn
 
 

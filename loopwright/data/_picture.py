@@ -29,7 +29,9 @@ def open_picture(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: not a readable picture ({error}); repair or remove it, or use on_error='skip'") from error
+        raise DataError(
+            f"{path}: not a readable picture ({error}); repair or remove it, or use on_error='skip'"
+        ) from error
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

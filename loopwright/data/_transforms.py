@@ -149,7 +149,9 @@ def _check_size(name: str, size: int) -> None:
 
 def _check_range(name: str, pair: Sequence[float], low: float, high: float) -> None:
     if len(pair) != 2 or not low < pair[0] <= pair[1] <= high:
-        raise ConfigError(f"{name} must be two numbers, the smaller first, above {low:g} and at most {high:g}. Found: {pair}")
+        raise ConfigError(
+            f"{name} must be two numbers, the smaller first, above {low:g} and at most {high:g}. Found: {pair}"
+        )
 
 
 def _check_probability(name: str, value: float) -> None:

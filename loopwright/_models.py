@@ -1,0 +1,93 @@
+"""Models by name: torchvision's, timm's where it is installed, loopwright's small one, or your own function."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ._errors import ConfigError, MissingExtra
+from ._names import check_arguments, did_you_mean, load_object
+
+
+def build_model(name: str, *, num_classes: int, **arguments: Any) -> nn.Module:
+    """A classifier by name.
+
+    Args:
+        name: of ``torchvision.models`` (``resnet18``), of timm (``timm/resnet18``, or the bare name where torchvision has
+            none), or ``package.module:function``, which is called with ``num_classes``.
+        num_classes: outputs of the last layer.
+        arguments: the model's own. With torchvision's ``weights="DEFAULT"`` the pretrained model gets a new last layer.
+
+    >>> sum(p.numel() for p in build_model("resnet18", num_classes=10).parameters())
+    11181642
+    """
+    function, source = find_model(name)
+    check_arguments(function, arguments, place="model", given=("num_classes",))
+    if source == "torchvision" and arguments.get("weights") is not None:
+        return with_new_head(function(**arguments), num_classes)
+    model = function(num_classes=num_classes, **arguments)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model {name!r} gave a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def find_model(name: str) -> tuple[Callable[..., nn.Module], str]:
+    """The function that builds a model, and where it comes from; ``ConfigError`` with near names where there is none."""
+    if ":" in name:
+        return load_object(name), "own"
+    if name.startswith("timm/"):
+        return _timm_model(name.removeprefix("timm/")), "timm"
+    from torchvision import models
+
+    # Classifiers only: detection and segmentation models are named package/model by torchvision, and listed apart.
+    listed = models.list_models(module=models)
+    if name.lower() in listed:
+        return models.get_model_builder(name.lower()), "torchvision"
+    if name in _timm_names():
+        return _timm_model(name), "timm"
+    question = did_you_mean(name, [*listed, *_timm_names()])
+    raise ConfigError(
+        f"there is no model {name!r}: {question or 'name one of torchvision or timm, or write package.module:function'}"
+    )
+
+
+def with_new_head(model: nn.Module, num_classes: int) -> nn.Module:
+    """Replace a model's last linear layer by a fresh one with another number of outputs.
+
+    >>> with_new_head(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1000)), 10)[1]
+    Linear(in_features=8, out_features=10, bias=True)
+    """
+    name, last = next(
+        ((n, m) for n, m in reversed(list(model.named_modules())) if isinstance(m, nn.Linear)), ("", None)
+    )
+    if last is None:
+        raise ConfigError(
+            f"the {type(model).__name__} ends in no linear layer: build it with {num_classes} outputs yourself"
+        )
+    parent = model.get_submodule(name.rpartition(".")[0])
+    setattr(parent, name.rpartition(".")[2], nn.Linear(last.in_features, num_classes, bias=last.bias is not None))
+    return model
+
+
+def _timm_names() -> list[str]:
+    try:
+        import timm
+    except ImportError:
+        return []
+    return timm.list_models()
+
+
+def _timm_model(name: str) -> Callable[..., nn.Module]:
+    try:
+        import timm
+    except ImportError:
+        raise MissingExtra("timm", f"model 'timm/{name}'", "timm") from None
+    names = timm.list_models()
+    if name.partition(".")[0] not in names:
+        question = did_you_mean(name, names)
+        raise ConfigError(f"timm has no model {name!r}: {question or 'see timm.list_models()'}")
+
+    def create(**arguments: Any) -> nn.Module:
+        return timm.create_model(name, **arguments)
+
+    return create

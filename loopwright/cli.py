@@ -1,0 +1,124 @@
+"""The command line: reads arguments, calls the recipes, prints. Holds no logic of its own; imports torch only to train.
+
+python -m loopwright --help
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ._errors import LoopwrightError, NonFiniteError
+
+KEYS = """\
+keys of train (key=value, or in CONFIG.yaml):
+  data           folder of train/ and val/, or of class folders       required
+  run            folder to write to                                   runs/DATA-MODEL
+  model          torchvision's, timm's, or package.module:function    resnet18
+  image_size     pixels                                               128
+  epochs         a number, or '500 steps', '2 hours'                  20
+  batch_size     pictures a step                                      64
+  workers        processes that read ahead                            by the cores
+  seed           of everything random                                 42
+  device         auto, cpu, cuda, cuda:1, mps                         auto
+  precision      auto, fp32, bf16, fp16                               auto
+  save_every     '1 epoch', '500 steps', '10 minutes', or several     1 epoch
+  optimizer      name, lr, weight_decay and its own arguments         AdamW 0.003 0.05
+  scheduler      name and its own arguments, or none                  OneCycleLR
+  loss           name and its own arguments                           cross_entropy
+  augment        one transform or a list, by name                     RandomResizedCrop
+  weights, accumulate, clip, drop_last, holdout, patience, on_error, deterministic: see docs/configuration.md
+
+exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for, 130 Ctrl-C, 143 SIGTERM
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return asked.function(asked)
+    except LoopwrightError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, NonFiniteError) else 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="loopwright", description="You write the loop, loopwright does everything around it."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    train = commands.add_parser(
+        "train", help="train a classifier on a folder of pictures",
+        epilog=KEYS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    train.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
+    train.add_argument("--dry-run", action="store_true", help="show the plan and try one batch; train nothing")
+    train.add_argument("--resume", action="store_true", help="go on also with changed settings, or after the end")
+    train.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
+    train.set_defaults(function=_train)
+    demo = commands.add_parser("demo", help="train on the embedded clothing photos, in about two minutes")
+    demo.add_argument("settings", nargs="*", metavar="key=value")
+    demo.set_defaults(function=_demo)
+    runs = commands.add_parser("runs", help="list the runs below a folder")
+    runs.add_argument("folder", nargs="?", default="runs")
+    runs.set_defaults(function=_runs)
+    return parser
+
+
+def _train(asked: argparse.Namespace) -> int:
+    from .recipes._classify import dry_run, train
+
+    settings = _settings(asked.settings)
+    if asked.dry_run:
+        from ._config import config_text
+
+        print(config_text(settings), end="\n\n")
+        print("\n".join(dry_run(settings)))
+        return 0
+    _say_done(train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite))
+    return 0
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from .recipes._classify import train
+    from .recipes._demo import demo_settings
+
+    _say_done(train(demo_settings(asked.settings)))
+    return 0
+
+
+def _runs(asked: argparse.Namespace) -> int:
+    from ._runs import list_runs, runs_table
+
+    runs = list_runs(asked.folder)
+    print(runs_table(runs) if runs else f"no runs below {asked.folder}")
+    return 0
+
+
+def _settings(arguments: Sequence[str]) -> Any:
+    """A configuration file, if the first argument is one, and overrides on top of it."""
+    from ._config import load_config
+    from .recipes._settings import TrainSettings
+
+    given = list(arguments)
+    path = given.pop(0) if given and "=" not in given[0] else None
+    return load_config(path, given, schema=TrainSettings)
+
+
+def _say_done(fitted: Any) -> None:
+    best = (
+        ""
+        if fitted.best is None
+        else f", best {fitted.best.metrics['val/top1']:.1%} after {fitted.best.epoch:g} epochs"
+    )
+    print(f"\naccuracy   {fitted.last('val/top1'):.1%} of the validation pictures{best}")
+    print(f"pictures   {fitted.folder / 'predictions.png'}")
+    print(f"run        {fitted.folder}")

@@ -1,0 +1,43 @@
+"""Losses by name: torch's functions and classes, or your own as ``package.module:function``."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn import functional
+
+from .._errors import ConfigError
+from .._names import check_arguments, did_you_mean, load_object
+
+GIVEN = ("input", "target", "weight", "size_average", "reduce", "reduction")
+
+
+def build_loss(name: str, **arguments: Any) -> Callable[..., Any]:
+    """A loss function by name: ``cross_entropy``, ``CrossEntropyLoss``, ``l1_loss``, ..., with its own arguments.
+
+    >>> loss = build_loss("cross_entropy", label_smoothing=0.1)
+    >>> build_loss("CrossEntropyLoss").reduction
+    'mean'
+    """
+    found = find_loss(name)
+    check_arguments(found, arguments, place="loss", given=GIVEN)
+    if inspect.isclass(found):
+        return found(**arguments)
+    return functools.partial(found, **arguments) if arguments else found
+
+
+def find_loss(name: str) -> Callable[..., Any]:
+    """The function or class of a name; ``ConfigError`` with near names where there is none."""
+    if ":" in name:
+        return load_object(name)
+    functions = {n: f for n, f in vars(functional).items() if callable(f) and ("loss" in n or "cross_entropy" in n)}
+    classes = {n: c for n, c in vars(nn).items() if inspect.isclass(c) and n.endswith("Loss")}
+    known = {n: v for n, v in {**functions, **classes}.items() if not n.startswith("_")}
+    if name not in known:
+        question = did_you_mean(name, known)
+        raise ConfigError(
+            f"there is no loss {name!r}: {question or 'see torch.nn.functional, or write package.module:function'}"
+        )
+    return known[name]

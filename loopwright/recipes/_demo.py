@@ -1,0 +1,23 @@
+"""The demo: the embedded photos with settings that reach a good accuracy in about two minutes on two cores."""
+
+from collections.abc import Sequence
+
+from .._config import load_config
+from .._demo import demo_photos
+from ._settings import TrainSettings
+
+
+def demo_settings(overrides: Sequence[str] = ()) -> TrainSettings:
+    """The settings of ``loopwright demo``, with overrides on top."""
+    settings = {
+        "data": str(demo_photos()),
+        "run": None,
+        "model": "resnet18",
+        "image_size": 64,
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": {"name": "AdamW", "lr": 3e-3, "weight_decay": 0.05},
+        "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
+        "augment": {"name": "RandomResizedCrop", "scale": [0.35, 1.0]},
+    }
+    return load_config(settings, overrides, schema=TrainSettings)
