@@ -35,14 +35,15 @@ class Feeder:
     def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Fed]:
         """The batches of an epoch from a place on."""
         batches = source.open(epoch, seed, drawn)
-        prepared = ((self._prepare(data, source), count, used) for data, count, used in batches)
         if source.draws_here:
-            yield from (Fed(take(), count, used, False) for take, count, used in prepared)
+            for batch in batches:
+                yield Fed(self._prepare(batch.data, source)(), batch.samples, batch.drawn, batch.last)
             return
+        prepared = ((self._prepare(batch.data, source), batch) for batch in batches)
         ahead = next(prepared, None)
         while ahead is not None:
-            (take, count, used), ahead = ahead, next(prepared, None)
-            yield Fed(take(), count, used, ahead is None)
+            (take, batch), ahead = ahead, next(prepared, None)
+            yield Fed(take(), batch.samples, batch.drawn, ahead is None)
 
     def _prepare(self, data: Any, source: Source) -> Callable[[], Any]:
         """Start moving a batch; the function that is returned gives it to the loop."""

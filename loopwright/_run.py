@@ -256,7 +256,7 @@ class Run:
 
     @property
     def global_step(self) -> int:
-        """Training batches done, over all epochs and lives."""
+        """Training batches handed out, over all epochs and lives; the present one counts."""
         return self._cursor.step
 
     @property
@@ -544,15 +544,12 @@ class Run:
         )
         asked = clock()
         for batch in batches:
-            waited = clock() - asked
+            display.add(batch.count, clock() - asked)
+            cursor.count_step(batch.count, batch.drawn)
             self._count, self._last = batch.count, batch.last
-            if cursor.step + 1 >= agenda.next_report:
+            if cursor.step >= agenda.next_report:
                 self._rates = self._registry.learning_rates()
-            try:
-                yield batch.data
-            finally:  # also when the user breaks out: the step is done
-                cursor.count_step(batch.count, batch.drawn)
-                display.add(batch.count, waited)
+            yield batch.data
             asked = clock()
             if cursor.step >= agenda.next_step or asked >= agenda.next_time or signals.received:
                 if self._boundary(asked):

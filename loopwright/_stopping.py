@@ -1,6 +1,7 @@
 """When to stop before the end: no improvement for a while, or a goal that is reached. Watches numbers only."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,8 +10,6 @@ Mode = Literal["min", "max"]
 
 _LOWER_IS_BETTER = ("loss", "error", "err", "mae", "mse", "rmse", "perplexity", "nll", "lpips", "fid")
 _HIGHER_IS_BETTER = (
-    "top1",
-    "top5",
     "accuracy",
     "acc",
     "psnr",
@@ -37,7 +36,8 @@ def direction_of(metric: str, mode: Mode | None) -> Mode:
             raise ValueError(f"mode must be 'min' or 'max'. Found: {mode!r}")
         return mode
     words = metric.rpartition("/")[2].lower().replace(".", "_").replace("-", "_").split("_")
-    lower, higher = (any(word in names for word in words) for names in (_LOWER_IS_BETTER, _HIGHER_IS_BETTER))
+    lower = any(word in _LOWER_IS_BETTER for word in words)
+    higher = any(word in _HIGHER_IS_BETTER or re.fullmatch(r"top\d+", word) for word in words)
     if lower == higher:
         raise ValueError(f"is more of {metric!r} better, or less? Say mode='max' or mode='min'")
     return "min" if lower else "max"

@@ -88,9 +88,8 @@ class Due:
         return min(candidates)
 
     def at_epoch(self, epochs_done: int) -> bool:
-        """Whether it is due now that ``epochs_done`` epochs are done and the last one has just ended."""
-        grid = (span.amount for span in self._spans if span.unit == "epochs")
-        return any(epochs_done // every > (epochs_done - 1) // every for every in grid)
+        """Whether it is due now that ``epochs_done`` epochs are done: what lies between two ends is ``next_step``'s."""
+        return any(epochs_done % span.amount == 0 for span in self._spans if span.unit == "epochs")
 
     def seconds(self) -> float:
         """After how many seconds it is due again; infinity when time does not count."""

@@ -1,7 +1,7 @@
 """What ``run.batches`` reads from: a ``Loader``, or any iterable of batches, each with what exact resuming needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -11,7 +11,14 @@ from .._seed import capture_rng, restore_rng
 from ._loader import Loader
 from ._normalize import Normalize
 
-Batch = tuple[Any, int, int]  # data, samples that it holds, samples of the order that it used up
+
+class Batch(NamedTuple):
+    """What a source gives for one step."""
+
+    data: Any
+    samples: int  # that it holds
+    drawn: int  # samples of the order that it used up
+    last: bool = False  # whether it is known already that no other follows
 
 
 class Source(Protocol):
@@ -45,7 +52,7 @@ class LoaderSource:
 
     def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
-            yield batch.data, batch.count, batch.drawn
+            yield Batch(batch.data, batch.count, batch.drawn)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -78,24 +85,26 @@ class IterableSource:
         set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
         if set_epoch is not None:  # torch's convention for DistributedSampler
             set_epoch(epoch)
-        iterator = self._replayed(drawn) if drawn else self._begun()
-        for batch in iterator:
+        iterator, passed = self._replayed(drawn) if drawn else self._begun()
+        length = self.length()
+        for number, batch in enumerate(iterator, passed + 1):
             count = count_samples(batch)
-            yield batch, count, count
+            yield Batch(batch, count, count, last=number == length)
 
-    def _begun(self) -> Iterator[Any]:
+    def _begun(self) -> tuple[Iterator[Any], int]:
         self._rng_at_start = capture_rng()
-        return iter(self._batches)
+        return iter(self._batches), 0
 
-    def _replayed(self, drawn: int) -> Iterator[Any]:
+    def _replayed(self, drawn: int) -> tuple[Iterator[Any], int]:
+        """The iterator behind the first ``drawn`` samples, and how many batches those were."""
         rng_now = capture_rng()
         if self._rng_at_start is not None:
             restore_rng(self._rng_at_start)
-        iterator, passed = iter(self._batches), 0
-        while passed < drawn and (batch := next(iterator, None)) is not None:
-            passed += count_samples(batch)
+        iterator, batches, samples = iter(self._batches), 0, 0
+        while samples < drawn and (batch := next(iterator, None)) is not None:
+            batches, samples = batches + 1, samples + count_samples(batch)
         restore_rng(rng_now)
-        return iterator
+        return iterator, batches
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng_at_start": self._rng_at_start}

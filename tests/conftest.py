@@ -1,0 +1,45 @@
+"""What the tests share: a small picture folder, a tiny model, and a way to compare weights bit for bit."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import loopwright as lw
+
+os.environ.setdefault("NO_COLOR", "1")
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The embedded photos."""
+    return lw.demo_photos()
+
+
+@pytest.fixture(autouse=True)
+def _streams_are_put_back():
+    """No test may leave standard streams or signal handlers changed."""
+    import signal
+    import sys
+
+    before = sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)
+    yield
+    assert (sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)) == before
+
+
+def tiny_model(classes: int = 10) -> nn.Module:
+    """A small convolutional network with everything that must survive: batch norm statistics and dropout."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(16, classes),
+    )  # fmt: skip
+
+
+def same_bits(one: nn.Module | dict, other: nn.Module | dict) -> bool:
+    """Whether two modules or states hold the same tensors, bit for bit."""
+    states = [s.state_dict() if isinstance(s, nn.Module) else s for s in (one, other)]
+    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])

@@ -1,0 +1,102 @@
+"""The architecture's law: a file imports only from lower layers. docs/design.md draws the same picture."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import loopwright
+
+ROOT = Path(loopwright.__file__).parent
+
+LAYERS: list[set[str]] = [
+    {"_errors", "_demo", "_cursor", "_signals", "_tee"},
+    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping"},
+    {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_stepper", "_environment", "_agenda"},
+    {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_models"},
+    {"data._picture", "data._transforms", "data._normalize", "data._collate", "data._order", "optim._groups",
+     "optim._optimizers", "optim._losses", "optim._schedulers", "_weights"},
+    {"data._folder", "data._samples", "data._augment"},
+    {"data._engine"},
+    {"data._loader"},
+    {"data._source"},
+    {"_feeder"},
+    {"_run"},
+    {"_fit"},
+    {"recipes._settings"},
+    {"recipes._classify", "recipes._demo", "recipes._small_resnet", "_runs"},
+    {"cli"},
+    {"__main__"},
+]  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+EXEMPT = {"__init__", "data.__init__", "optim.__init__", "recipes.__init__"}
+NO_TORCH = {"_errors", "_files", "_when", "_names", "_git", "_yaml", "_record", "_runs", "_config", "_demo", "cli"}
+
+
+def modules() -> dict[str, Path]:
+    paths = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in ROOT.rglob("*.py")}
+    return {name: path for name, path in paths.items() if name not in EXEMPT}
+
+
+def imports(path: Path, name: str, *, top_only: bool = False) -> set[str]:
+    """The loopwright modules and the outside packages that a file imports; type-only imports are left out."""
+    found, tree = set(), ast.parse(path.read_text())
+    typed = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for child in ast.walk(node)
+    }
+    for node in tree.body if top_only else ast.walk(tree):
+        if node in typed:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(_absolute(node, name))
+    return found
+
+
+def _absolute(node: ast.ImportFrom, name: str) -> str:
+    if not node.level:
+        return node.module or ""
+    package = ["loopwright", *name.split(".")[:-1]]
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def test_every_file_has_a_layer() -> None:
+    assert set(modules()) - set(LEVEL) == set()
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_file_imports_only_from_lower_layers(name: str) -> None:
+    for imported in imports(modules()[name], name):
+        if imported.startswith("loopwright."):
+            lower = imported.removeprefix("loopwright.")
+            assert LEVEL[lower] < LEVEL[name], f"{name} (layer {LEVEL[name]}) imports {lower} (layer {LEVEL[lower]})"
+        assert imported != "loopwright", f"{name} imports the package itself"
+
+
+@pytest.mark.parametrize("name", sorted(NO_TORCH))
+def test_what_the_command_line_needs_imports_no_torch(name: str) -> None:
+    outside = imports(modules()[name], name, top_only=True)
+    assert not {"torch", "torchvision", "numpy"} & {o.partition(".")[0] for o in outside}
+
+
+@pytest.mark.parametrize("name", ["_fit", "recipes._classify"])
+def test_the_upper_faces_use_public_names_only(name: str) -> None:
+    allowed = set(loopwright.__all__) | {"TrainSettings"}
+    tree = ast.parse(modules()[name].read_text())
+    used = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("loopwright"))
+        for alias in node.names
+    }
+    assert used <= allowed, f"{name} uses {sorted(used - allowed)}: export them, or do without"
+
+
+def test_every_file_says_what_it_is() -> None:
+    silent = [name for name, path in modules().items() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []

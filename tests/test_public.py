@@ -1,0 +1,52 @@
+"""The public interface: its names, that each can be had, and what asking for it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import loopwright as lw
+
+NAMES = """
+CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder Loader
+LoopwrightError MissingExtra NonFiniteError Normalize RandomResizedCrop Run RunError Transform build_loss build_model
+build_optimizer build_scheduler build_transform choose_compute collate demo_photos fit free_folder load_config
+load_weights map_nested open_picture param_groups picture_grid prediction_sheet psnr read_checkpoint read_metrics
+read_run seed_everything ssim steps_per topk_accuracy total_steps
+""".split()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(lw.__all__) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_can_be_had_and_says_what_it_is(name: str) -> None:
+    assert getattr(lw, name).__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        lw.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("command", [["--help"], ["runs", "/nowhere"], ["train", "--help"]])
+def test_the_command_line_answers_without_torch(command: list[str]) -> None:
+    code = (
+        "import sys, loopwright.cli\n"
+        f"try: loopwright.cli.main({command})\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_type_checkers_list_is_the_same() -> None:
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(lw.__file__).read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If))
+    listed = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert listed == set(lw.__all__)
