@@ -75,7 +75,7 @@ class TimedBatches:
     def figures(self) -> dict[str, float]:
         """Microseconds a step: the system alone, the bare loop, and the mean by which the system exceeds it.
 
-        Means, not medians, over the pairs: a display drawn ten times a second must count although most chunks have none.
+        Means, not medians, over the pairs: a display drawn ten times a second counts although most chunks have none.
         """
         to_step = 1e6 / CHUNK
         return {

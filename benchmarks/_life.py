@@ -25,8 +25,8 @@ HANGS_S = 180.0
 
 @dataclass(frozen=True)
 class Kill:
-    """When a life is killed: `after_s` seconds, or `pause_s` after something changed for the `change`th time in a folder
-    that is watched, or just before its `operation`th file operation there. With `group`, its workers die with it."""
+    """When a life is killed, one of three: after `after_s` seconds; `pause_s` after a name has come to a watched folder
+    for the `change`th time; just before its `operation`th file operation. With `group`, its workers die with it."""
 
     after_s: float | None = None
     change: int | None = None
@@ -130,13 +130,15 @@ def _names(folder: Path) -> set[str]:
 
 
 class FileOperations:
-    """From its birth on counts this process's file operations on paths in `folder`; kills it just before number `deadly`.
+    """Counts this process's file operations on paths in `folder`, and kills it just before number `deadly`.
 
     Where it died is left in `place` (a file outside of `folder`). An operation is what Python announces to audit hooks
     before it does it, so these kills fall between any two steps of a save, however short the time between them.
     """
 
-    EVENTS = frozenset({"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.listdir", "shutil.rmtree"})
+    EVENTS = frozenset(
+        ("open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.listdir", "shutil.rmtree")
+    )
 
     def __init__(self, folder: Path, deadly: int | None, place: Path) -> None:
         self.count = 0
@@ -148,7 +150,8 @@ class FileOperations:
             return
         self.count += 1
         if self.count == self._deadly:
-            self._place.write_text(f"{event} {' '.join(os.path.basename(str(v)) for v in values[:2] if isinstance(v, str | Path))}")
+            names = [os.path.basename(v) for v in values[:2] if isinstance(v, str | Path)]
+            self._place.write_text(" ".join([event, *names]))
             os.kill(self._process, signal.SIGKILL)
 
 

@@ -5,9 +5,8 @@ Every kind of state that a resume can forget is in it: augmentation, dropout, ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,10 +18,17 @@ STEPS = -(-TRAIN // BATCH_SIZE) * EPOCHS
 SAVE_EVERY = 5
 
 
+class Pictures(Protocol):
+    """An image folder: pictures and their classes."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> tuple[Any, int]: ...
+
+
 class Numbered:
     """A part of a dataset, evenly taken, whose samples carry their number: (picture, class, number)."""
 
-    def __init__(self, dataset: Sequence[tuple[Any, int]], size: int) -> None:
+    def __init__(self, dataset: Pictures, size: int) -> None:
         self.dataset, self.size = dataset, size
 
     def __len__(self) -> int:

@@ -60,7 +60,8 @@ def print_machine(when: str) -> None:
     """One line on the machine, with the load that others put on it."""
     load = " ".join(f"{x:.2f}" for x in os.getloadavg())
     torch_version, _ = versions(["torch"])
-    print(f"{when}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {torch_version}, load average {load}")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {torch_version}"
+    print(f"{when}: {machine}, load average {load}", flush=True)
 
 
 def print_rows(rows: Iterable[Row], ratio: str = "ratio") -> None:
@@ -76,6 +77,30 @@ def print_rows(rows: Iterable[Row], ratio: str = "ratio") -> None:
         _print_cells(cells)
 
 
+def print_matrix(rows: Iterable[Row]) -> None:
+    """Prints one line for each case and one column for each system; below it the notes."""
+    rows = list(rows)
+    cases, systems = list(dict.fromkeys(r.case for r in rows)), list(dict.fromkeys(r.system for r in rows))
+    found = {(row.case, row.system): row for row in rows}
+    cells = [["", *systems, ""]]
+    for case in cases:
+        cells.append([case, *(_with_unit(found.get((case, system))) for system in systems), ""])
+    print()
+    _print_cells(cells)
+    print()
+    for row in rows:
+        if row.versions and row.case == cases[0]:
+            print(f"  {row.system}: {row.versions}")
+        if row.note:
+            print(f"  {row.system}, {row.case}: {row.note}")
+
+
+def _with_unit(row: Row | None) -> str:
+    if row is None or row.value is None:
+        return "-"
+    return f"{_number(row.value)} {row.unit}" if row.unit.startswith("of ") else _number(row.value)
+
+
 def _cells(row: Row) -> list[str]:
     value = "-" if row.value is None else _number(row.value)
     ratio = "-" if row.ratio is None else f"{row.ratio:.3f}"
@@ -84,7 +109,9 @@ def _cells(row: Row) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _print_cells(cells: list[list[str]]) -> None:

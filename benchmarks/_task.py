@@ -28,7 +28,11 @@ def new_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 def new_batches() -> list[Batch]:
     """Batches in memory, so that data costs nothing."""
     draw = torch.Generator().manual_seed(0)
-    return [(torch.randn(BATCH_SIZE, 784, generator=draw), torch.randint(10, (BATCH_SIZE,), generator=draw)) for _ in range(BATCHES)]
+    return [_new_batch(draw) for _ in range(BATCHES)]
+
+
+def _new_batch(draw: torch.Generator) -> Batch:
+    return torch.randn(BATCH_SIZE, 784, generator=draw), torch.randint(10, (BATCH_SIZE,), generator=draw)
 
 
 def bare_loop(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Batch]) -> None:

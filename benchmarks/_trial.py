@@ -84,8 +84,8 @@ class Trial:
 
     def _refer(self) -> None:
         """Uninterrupted trainings: one for each number of workers, and one more in a new interpreter."""
-        for name, workers, fresh in (*((f"reference-{w}", w, False) for w in WORKERS), ("reference-fresh", WORKERS[0], True)):
-            folder = self.root / name
+        for workers, fresh in (*((workers, False) for workers in WORKERS), (WORKERS[0], True)):
+            folder = self.root / f"reference-{workers}{'-fresh' * fresh}"
             folder.mkdir(parents=True)
             death = self._live(folder, 0, workers, None, fresh)
             if death.code != 0:
@@ -93,14 +93,16 @@ class Trial:
             uses = read_uses(folder / "uses.jsonl")
             operations = int((folder / "operations").read_text())
             history = in_child(partial(_history, self.system, folder))
-            reference = Reference(uses[-1].weights, {u.step: u.weights for u in uses}, history, death.seconds, operations)
+            by_step = {use.step: use.weights for use in uses}
+            reference = Reference(uses[-1].weights, by_step, history, death.seconds, operations)
             first = self.references.setdefault(workers, reference)
             self.tally.references += 1
             own = self.references[WORKERS[0]] if self.training.mixes_workers else first
             self.tally.agreeing += (reference.weights, reference.history) == (own.weights, own.history)
             if fresh:
                 self.import_s = max(0.0, death.seconds - first.seconds)
-        print(f"  {self.training.title}: {first.seconds:.1f} s a training, {first.operations} file operations", flush=True)
+        about = f"{first.seconds:.1f} s a training, {first.operations} file operations"
+        print(f"  {self.training.title}: {about}", flush=True)
 
     def _reference(self, workers: int) -> Reference:
         return self.references[WORKERS[0] if self.training.mixes_workers else workers]
@@ -146,17 +148,19 @@ class Trial:
         kind = self.random.choices(("clock", "save", "operation"), (0.35, 0.35, 0.30))[0]
         if kind == "save":
             saves = max(1, round(left * photos.STEPS / photos.SAVE_EVERY))
-            return Kill(change=self.random.randint(1, saves), pause_s=self.random.uniform(0, LONGEST_PAUSE_S), group=group)
+            pause_s = self.random.uniform(0, LONGEST_PAUSE_S)
+            return Kill(change=self.random.randint(1, saves), pause_s=pause_s, group=group)
         if kind == "operation":
             return Kill(operation=self.random.randint(1, max(1, round(left * reference.operations))), group=group)
-        return Kill(after_s=self.random.uniform(0, left * reference.seconds + (self.import_s if fresh else 0.0)), group=group)
+        longest_s = left * reference.seconds + (self.import_s if fresh else 0.0)
+        return Kill(after_s=self.random.uniform(0, longest_s), group=group)
 
     def _live(self, folder: Path, life: int, workers: int, kill: Kill | None, fresh: bool) -> Death:
         deadly = kill.operation if kill else None
         log = folder / "output.txt"
         if fresh:
-            command = ["-m", "benchmarks.trainings", "--live", self.training.module, str(folder), str(life), str(workers), str(deadly or 0)]
-            child = spawn_life([sys.executable, *command], log)
+            command = [sys.executable, "-m", "benchmarks.trainings", "--live", self.training.module, str(folder)]
+            child = spawn_life([*command, str(life), str(workers), str(deadly or 0)], log)
         else:
             child = fork_life(partial(live, self.system, folder, life, workers, deadly), log)
         self.tally.fresh += fresh
@@ -195,7 +199,8 @@ class Trial:
             print(f"  a life of {folder.name} {'hung' if death.hung else 'failed'}:\n{_tail(folder)}", flush=True)
             return
         uses = surviving(read_uses(folder / "uses.jsonl"))
-        tally.same_weights += [u.step for u in uses] == list(reference.by_step) and uses[-1].weights == reference.weights
+        all_steps = [use.step for use in uses] == list(reference.by_step)
+        tally.same_weights += all_steps and uses[-1].weights == reference.weights
         tally.same_history += in_child(partial(_history, self.system, folder)) == reference.history
         twice, never = count_samples(uses, photos.TRAIN, photos.EPOCHS)
         tally.twice.append(twice)
@@ -204,8 +209,8 @@ class Trial:
 
     def _say(self, kills: int) -> None:
         t = self.tally
-        same = f"weights {t.same_weights}/{t.runs}, history {t.same_history}/{t.runs}, torn {t.torn}/{t.checkpoints}"
-        print(f"  {self.training.title}: {t.kills}/{kills} kills, {t.inside_saves} inside a save; the same {same}", flush=True)
+        so_far = f"{t.kills}/{kills} kills, {t.inside_saves} inside a save; same weights {t.same_weights}/{t.runs}"
+        print(f"  {self.training.title}: {so_far}; torn checkpoints {t.torn}/{t.checkpoints}", flush=True)
 
 
 def live(system: Any, folder: Path, life: int, workers: int, deadly: int | None) -> None:

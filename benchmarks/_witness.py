@@ -54,7 +54,8 @@ def digest(state: Mapping[str, Tensor]) -> str:
 def read_uses(file: Path) -> list[Use]:
     """Every step of every life, in the order in which they were done."""
     lines = file.read_text().splitlines() if file.exists() else []
-    return [Use(life, step, epoch, tuple(samples), weights) for life, step, epoch, samples, weights in map(json.loads, lines)]
+    values = map(json.loads, lines)
+    return [Use(life, step, epoch, tuple(samples), weights) for life, step, epoch, samples, weights in values]
 
 
 def surviving(uses: Iterable[Use]) -> list[Use]:

@@ -33,7 +33,9 @@ TARGETS = {TITLES[LOGGED]: 25.0, TITLES[DISPLAYED]: 25.0, "peak memory over bare
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--rounds", type=int, help="how often each system is measured (default 7; 2 if --quick)")
-    parser.add_argument("--steps", type=int, help="steps timed alone, and again in turns (default 2000; 1000 if --quick)")
+    parser.add_argument(
+        "--steps", type=int, help="steps timed alone, and again in turns (default 2000; 1000 if --quick)"
+    )
     parser.add_argument("--only", nargs="+", metavar="MODULE", help=f"of {' '.join(s.module for s in SYSTEMS)}")
     options = parser.parse_args()
     rounds = options.rounds or (2 if options.quick else 7)
@@ -65,8 +67,9 @@ def measure(systems: Iterable[System], rounds: int, steps: int) -> tuple[Results
                 print(f"  {system.title}: {failure}", file=sys.stderr)
                 continue
             results.setdefault((system, case), []).append(measured)
-            over = f"{measured['over_wall']:8.1f} us over {measured['bare_wall']:.0f}"
-            print(f"  round {number + 1}/{rounds}  {system.title:30}{case:10}{over}  ({time.perf_counter() - began:.0f} s)", flush=True)
+            figures = f"{measured['over_wall']:8.1f} us over {measured['bare_wall']:.0f}"
+            took = f"({time.perf_counter() - began:.0f} s)"
+            print(f"  round {number + 1}/{rounds}  {system.title:30}{case:10}{figures}  {took}", flush=True)
     return results, failures
 
 
@@ -74,7 +77,9 @@ def measure_once(system: System, case: str, steps: int) -> Measured:
     """The figures of one fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "result.json")
-        ended = run_in_terminal([sys.executable, "-m", "benchmarks.loops", system.module, case, str(steps), str(file)], ONE_THREAD)
+        ended = run_in_terminal(
+            [sys.executable, "-m", "benchmarks.loops", system.module, case, str(steps), str(file)], ONE_THREAD
+        )
         if ended.code != 0:
             raise RuntimeError(f"failed: {ended.tail.strip().splitlines()[-1:] or ended.code}")
         return json.loads(file.read_text()) | {"shown": ended.shown / (2 * steps)}
@@ -95,7 +100,11 @@ def rows_of(system: System, results: Results, failures: dict[System, str]) -> li
         rows.append(step_row(f"{TITLES[case]}: processor time", system, measured, "over_cpu", installed))
         apart = [m["alone_wall"] - b["alone_wall"] for m, b in zip(measured, bare, strict=False)]
         ratio = statistics.median(m["alone_wall"] for m in measured) / statistics.median(b["alone_wall"] for b in bare)
-        rows.append(median_row(f"{TITLES[case]}: separate processes", system.title, apart, "us/step", ratio=ratio, versions=installed))
+        rows.append(
+            median_row(
+                f"{TITLES[case]}: separate processes", system.title, apart, "us/step", ratio=ratio, versions=installed
+            )
+        )
         if case == LOGGED:
             rows += once_rows(system, measured, bare, installed)
     return rows
@@ -105,7 +114,9 @@ def step_row(case: str, system: System, measured: list[Measured], key: str, inst
     """Microseconds a step over the bare loop that ran in turns with it."""
     bare = statistics.median(m[key.replace("over", "bare")] for m in measured)
     over = [m[key] for m in measured]
-    return median_row(case, system.title, over, "us/step", ratio=1 + statistics.median(over) / bare, versions=installed, note=note)
+    return median_row(
+        case, system.title, over, "us/step", ratio=1 + statistics.median(over) / bare, versions=installed, note=note
+    )
 
 
 def once_rows(system: System, measured: list[Measured], bare: list[Measured], installed: str) -> list[Row]:
@@ -121,7 +132,12 @@ def once_rows(system: System, measured: list[Measured], bare: list[Measured], in
     return [
         row("peak memory over bare", "MB", lambda m: m["peak_mb"] - peak, lambda b: b["peak_mb"]),
         row("import over torch", "s", lambda m: m["import_system_s"], lambda b: b["import_torch_s"]),
-        row("before the first step and after the last, over bare", "s", lambda m: m["around_s"] - around, lambda b: b["around_s"]),
+        row(
+            "before the first step and after the last, over bare",
+            "s",
+            lambda m: m["around_s"] - around,
+            lambda b: b["around_s"],
+        ),
     ]
 
 
@@ -129,7 +145,10 @@ def notes(measured: list[Measured], case: str) -> str:
     """What the reader must know beside the figure: what was shown, and work done by other threads."""
     shown = statistics.median(m["shown"] for m in measured)
     others = statistics.median(m["others_cpu"] for m in measured)
-    texts = [f"{shown:.0f} bytes shown a step" if case == DISPLAYED else "", f"and {others:.0f} us in other threads" if others >= 1 else ""]
+    texts = [
+        f"{shown:.0f} bytes shown a step" if case == DISPLAYED else "",
+        f"and {others:.0f} us in other threads" if others >= 1 else "",
+    ]
     return "; ".join(text for text in texts if text)
 
 
@@ -137,13 +156,23 @@ def print_targets(rows: list[Row]) -> None:
     """Whether loopwright is what it promises: within its targets, and the lowest of all that can do the same."""
     print("\ntargets of loopwright")
     for case, limit in TARGETS.items():
-        peers = [r.value for r in rows if r.case == case and r.value is not None and r.system != OURS and "bare" not in r.system]
+        peers = [
+            r.value
+            for r in rows
+            if r.case == case and r.value is not None and r.system != OURS and "bare" not in r.system
+        ]
         ours = next((r.value for r in rows if r.case == case and r.system == OURS), None)
         if ours is None:
             print(f"  {case}: not measured")
             continue
         verdict = "met" if ours <= limit else "MISSED"
-        rank = "" if not peers else ", the lowest" if ours <= min(peers) else f", NOT the lowest (best peer {min(peers):.2f})"
+        rank = (
+            ""
+            if not peers
+            else ", the lowest"
+            if ours <= min(peers)
+            else f", NOT the lowest (best peer {min(peers):.2f})"
+        )
         print(f"  {case}: {ours:.2f}, at most {limit:g}: {verdict}{rank}")
 
 

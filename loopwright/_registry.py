@@ -79,6 +79,9 @@ class Registry:
                 load_state(value, state, place=place)
             else:
                 value.load_state_dict(state)
+            if isinstance(value, Optimizer):
+                # It did step, in an earlier life; torch's schedulers would warn of the wrong order of calls.
+                value._opt_called = True  # type: ignore[attr-defined]
         except CheckpointError:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -516,6 +516,8 @@ class Run:
             return
         if self._cursor.target is not None:
             self._arrive(source)
+        elif self._best_pending and self._epoch_open:  # measured before this loop changes the weights
+            self._save(self._cursor.loop_start)
         self._source = source
         try:
             with self._display.loop("train", source.length()):

@@ -1,4 +1,4 @@
-"""The same loop, written for each system as its own documentation would: one file a system, nothing shared but the task.
+"""The same loop, written for each system as its documentation would: one file a system, shared is only the task.
 
 Each file has `train(batches, display, folder)`, which trains one epoch over `batches` and logs one loss every step,
 into `folder` where it writes at all. It imports its system at the top: the time of that import is one of the figures.
@@ -13,7 +13,7 @@ DISPLAYED = "displayed"
 
 @dataclass(frozen=True)
 class System:
-    """One row of every table: the file in this folder, its title, what must be installed, the cases it takes part in."""
+    """One row of every table: its file in this folder, its title, what must be installed, the cases it is in."""
 
     module: str
     title: str
@@ -26,10 +26,10 @@ SYSTEMS = (
     BARE,
     System("bare_tqdm", "bare loop + tqdm", ("tqdm",), (DISPLAYED,)),
     System("bare_tqdm_loss", "bare loop + tqdm, loss shown", ("tqdm",), (DISPLAYED,)),
-    System("loopwright", "loopwright", ("loopwright",)),
-    System("fabric", "Fabric", ("lightning", "tqdm")),
-    System("ignite", "Ignite", ("pytorch-ignite", "tqdm")),
-    System("accelerate", "accelerate", ("accelerate", "tqdm")),
-    System("lightning", "Lightning", ("lightning",)),
-    System("fastai", "fastai", ("fastai",)),
+    System("with_loopwright", "loopwright", ("loopwright",)),
+    System("with_fabric", "Fabric", ("lightning", "tqdm")),
+    System("with_ignite", "Ignite", ("pytorch-ignite", "tqdm")),
+    System("with_accelerate", "accelerate", ("accelerate", "tqdm")),
+    System("with_lightning", "Lightning", ("lightning",)),
+    System("with_fastai", "fastai", ("fastai",)),
 )

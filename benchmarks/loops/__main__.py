@@ -1,6 +1,6 @@
 """One measurement, in a process of its own: imports a system, trains once, writes what that cost as JSON.
 
-    python -m benchmarks.loops MODULE CASE STEPS RESULT.json
+python -m benchmarks.loops MODULE CASE STEPS RESULT.json
 """
 
 import importlib

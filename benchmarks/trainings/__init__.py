@@ -29,9 +29,11 @@ class Training:
 
 
 TRAININGS = (
-    Training("loopwright", "loopwright", ("loopwright",), "its folder", f"run/{CHECKPOINTS}", mixes_workers=True),
-    Training("lightning", "Lightning", ("lightning",), "ModelCheckpoint, fit(ckpt_path=newest)", ASIDE),
-    Training("accelerate", "accelerate", ("accelerate",), "save_state, load_state, skip_first_batches", CHECKPOINTS),
+    Training("with_loopwright", "loopwright", ("loopwright",), "its folder", f"run/{CHECKPOINTS}", mixes_workers=True),
+    Training("with_lightning", "Lightning", ("lightning",), "ModelCheckpoint, fit(ckpt_path=newest)", ASIDE),
+    Training(
+        "with_accelerate", "accelerate", ("accelerate",), "save_state, load_state, skip_first_batches", CHECKPOINTS
+    ),
 )
 
 

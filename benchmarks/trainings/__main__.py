@@ -1,7 +1,7 @@
 """One system's trial in a process of its own, which imports it once and forks every life; or one life of it.
 
-    python -m benchmarks.trainings MODULE KILLS SEED FOLDER RESULT.json
-    python -m benchmarks.trainings --live MODULE FOLDER LIFE WORKERS OPERATION
+python -m benchmarks.trainings MODULE KILLS SEED FOLDER RESULT.json
+python -m benchmarks.trainings --live MODULE FOLDER LIFE WORKERS OPERATION
 """
 
 import importlib
@@ -17,7 +17,8 @@ def main() -> None:
 
     if sys.argv[1] == "--live":
         module, folder, life, workers, deadly = sys.argv[2:]
-        live(importlib.import_module(f"benchmarks.trainings.{module}"), Path(folder), int(life), int(workers), int(deadly) or None)
+        system = importlib.import_module(f"benchmarks.trainings.{module}")
+        live(system, Path(folder), int(life), int(workers), int(deadly) or None)
         return
     module, kills, seed, folder, result = sys.argv[1:]
     training = next(t for t in TRAININGS if t.module == module)

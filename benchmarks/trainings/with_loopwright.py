@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 import loopwright as lw
@@ -18,8 +17,9 @@ def train(folder: Path, witness: Witness, workers: int) -> None:
     train = photos.Numbered(lw.ImageFolder(photos.PHOTOS / "train"), photos.TRAIN)
     val = photos.Numbered(lw.ImageFolder(photos.PHOTOS / "val"), photos.VALIDATION)
     with lw.Run(folder / "run", seed=0, save_every=f"{photos.SAVE_EVERY} steps") as run:
-        train_loader = lw.Loader(train, photos.BATCH_SIZE, transform=lw.RandomResizedCrop(photos.PIXELS), shuffle=True, workers=workers)
-        val_loader = lw.Loader(val, photos.BATCH_SIZE, transform=lw.CenterCrop(photos.PIXELS), workers=workers)
+        augment, plain = lw.RandomResizedCrop(photos.PIXELS), lw.CenterCrop(photos.PIXELS)
+        train_loader = lw.Loader(train, photos.BATCH_SIZE, transform=augment, shuffle=True, workers=workers)
+        val_loader = lw.Loader(val, photos.BATCH_SIZE, transform=plain, workers=workers)
         model = run.prepare(photos.new_model())
         optimizer = photos.new_optimizer(model)
         scheduler = photos.new_scheduler(optimizer)

@@ -1,12 +1,12 @@
 """fastai's Learner with its Recorder, which keeps every loss; one batch to validate on, since it insists on some."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from fastai.basics import *  # noqa: F403  the import that its documentation asks for; it registers the Learner's parts
-from fastai.callback.progress import ProgressCallback
+from fastai.callback import progress as _  # noqa: F401 - it adds the display to what every Learner has
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
@@ -18,10 +18,6 @@ from benchmarks._task import new_model
 def train(batches: TimedBatches, display: bool, folder: Path) -> None:
     data = DataLoaders(batches, batches.batches[:1], path=folder)
     optimizer = partial(OptimWrapper, opt=torch.optim.SGD, momentum=0.9)
-    learner = Learner(data, new_model(), loss_func=F.cross_entropy, opt_func=optimizer, lr=0.01, default_cbs=True)
-    if display:
-        learner.add_cb(ProgressCallback()) if not hasattr(learner, "progress") else None
+    learner = Learner(data, new_model(), loss_func=F.cross_entropy, opt_func=optimizer, lr=0.01)
+    with nullcontext() if display else learner.no_bar(), nullcontext() if display else learner.no_logging():
         learner.fit(1)
-    else:
-        with learner.no_bar(), learner.no_logging():
-            learner.fit(1)

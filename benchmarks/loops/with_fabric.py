@@ -1,5 +1,6 @@
 """Lightning Fabric with its CSV logger. It has no display of its own: its users take tqdm, and so does this."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -7,7 +8,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import CSVLogger
 
 from benchmarks._clock import TimedBatches
-from benchmarks._task import new_model, new_optimizer
+from benchmarks._task import Batch, new_model, new_optimizer
 
 
 def train(batches: TimedBatches, display: bool, folder: Path) -> None:
@@ -23,7 +24,7 @@ def train(batches: TimedBatches, display: bool, folder: Path) -> None:
         fabric.log("loss", loss, step)
 
 
-def _shown(batches: TimedBatches) -> TimedBatches:
+def _shown(batches: TimedBatches) -> Iterable[Batch]:
     from tqdm import tqdm
 
     return tqdm(batches)

@@ -1,6 +1,7 @@
 """accelerate with a tracker that writes JSON lines (its own trackers are other products), and its tqdm."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
 from benchmarks._clock import TimedBatches
-from benchmarks._task import new_model, new_optimizer
+from benchmarks._task import Batch, new_model, new_optimizer
 
 
 class JsonLines(GeneralTracker):
@@ -46,7 +47,7 @@ def train(batches: TimedBatches, display: bool, folder: Path) -> None:
     accelerator.end_training()
 
 
-def _shown(batches: TimedBatches) -> TimedBatches:
+def _shown(batches: TimedBatches) -> Iterable[Batch]:
     from accelerate.utils import tqdm
 
     return tqdm(batches)

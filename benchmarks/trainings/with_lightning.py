@@ -1,4 +1,4 @@
-"""Lightning with its defaults: ModelCheckpoint every few steps, resumed by `fit(ckpt_path=...)` from the newest file."""
+"""Lightning with its defaults: ModelCheckpoint every few steps, `fit(ckpt_path=...)` from the newest file."""
 
 import os
 import re
@@ -42,7 +42,8 @@ class Clothes(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = photos.new_optimizer(self.model)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": photos.new_scheduler(optimizer), "interval": "step"}}
+        scheduler = {"scheduler": photos.new_scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
 def train(folder: Path, witness: Witness, workers: int) -> None:

@@ -31,6 +31,11 @@ class Digits(L.LightningModule):
 
 def train(batches: TimedBatches, display: bool, folder: Path) -> None:
     trainer = L.Trainer(
-        max_epochs=1, accelerator="cpu", devices=1, enable_progress_bar=display, logger=CSVLogger(folder), default_root_dir=folder
+        max_epochs=1,
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=folder,
+        logger=CSVLogger(folder),
+        enable_progress_bar=display,
     )
     trainer.fit(Digits(), batches)

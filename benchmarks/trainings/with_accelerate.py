@@ -60,7 +60,11 @@ def saved(folder: Path) -> list[Saved]:
 
 
 def leftovers(folder: Path) -> set[str]:
-    return {path.name for path in _newest_first(folder) if {file.name for file in path.iterdir()} < FILES or _load(path) is None}
+    return {path.name for path in _newest_first(folder) if not _is_whole(path)}
+
+
+def _is_whole(path: Path) -> bool:
+    return {file.name for file in path.iterdir()} >= FILES and _load(path) is not None
 
 
 def history(folder: Path) -> bytes | None:
