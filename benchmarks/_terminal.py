@@ -30,8 +30,9 @@ def run_in_terminal(command: Sequence[str], environment: dict[str, str] | None =
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     variables = {k: v for k, v in os.environ.items() if k not in HIDES_DISPLAYS}
     variables |= {"TERM": "xterm-256color"} | (environment or {})
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    process = subprocess.Popen(command, **streams, env=variables, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables, start_new_session=True
+    )
     os.close(theirs)
     shown, tail = 0, b""
     while chunk := _read(ours):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import random
 import shutil
 import sys
@@ -84,25 +85,26 @@ class Trial:
 
     def _refer(self) -> None:
         """Uninterrupted trainings: one for each number of workers, and one more in a new interpreter."""
-        for workers, fresh in (*((workers, False) for workers in WORKERS), (WORKERS[0], True)):
-            folder = self.root / f"reference-{workers}{'-fresh' * fresh}"
-            folder.mkdir(parents=True)
-            death = self._live(folder, 0, workers, None, fresh)
-            if death.code != 0:
-                raise RuntimeError(f"{self.training.title} fails without any kill:\n{_tail(folder)}")
-            uses = read_uses(folder / "uses.jsonl")
-            operations = int((folder / "operations").read_text())
-            history = in_child(partial(_history, self.system, folder))
-            by_step = {use.step: use.weights for use in uses}
-            reference = Reference(uses[-1].weights, by_step, history, death.seconds, operations)
-            first = self.references.setdefault(workers, reference)
+        for workers in WORKERS:
+            self.references[workers], _ = self._train_unharmed(workers, fresh=False)
+        again, seconds = self._train_unharmed(WORKERS[0], fresh=True)
+        self.import_s = max(0.0, seconds - self.references[WORKERS[0]].seconds)
+        for workers, found in (*self.references.items(), (WORKERS[0], again)):
+            expected = self._reference(workers)
             self.tally.references += 1
-            own = self.references[WORKERS[0]] if self.training.mixes_workers else first
-            self.tally.agreeing += (reference.weights, reference.history) == (own.weights, own.history)
-            if fresh:
-                self.import_s = max(0.0, death.seconds - first.seconds)
-        about = f"{first.seconds:.1f} s a training, {first.operations} file operations"
-        print(f"  {self.training.title}: {about}", flush=True)
+            self.tally.agreeing += (found.weights, found.history) == (expected.weights, expected.history)
+        print(f"  {self.training.title}: {again.operations} file operations, {seconds:.1f} s a training", flush=True)
+
+    def _train_unharmed(self, workers: int, fresh: bool) -> tuple[Reference, float]:
+        folder = self.root / f"reference-{workers}{'-fresh' * fresh}"
+        folder.mkdir(parents=True)
+        death = self._live(folder, 0, workers, None, fresh)
+        if death.code != 0:
+            raise RuntimeError(f"{self.training.title} fails without any kill:\n{_tail(folder)}")
+        by_step = {use.step: use.weights for use in read_uses(folder / "uses.jsonl")}
+        history = in_child(partial(_history, self.system, folder))
+        operations = int((folder / "operations").read_text())
+        return Reference(by_step[photos.STEPS], by_step, history, death.seconds, operations), death.seconds
 
     def _reference(self, workers: int) -> Reference:
         return self.references[WORKERS[0] if self.training.mixes_workers else workers]
@@ -201,7 +203,10 @@ class Trial:
         uses = surviving(read_uses(folder / "uses.jsonl"))
         all_steps = [use.step for use in uses] == list(reference.by_step)
         tally.same_weights += all_steps and uses[-1].weights == reference.weights
-        tally.same_history += in_child(partial(_history, self.system, folder)) == reference.history
+        history = in_child(partial(_history, self.system, folder))
+        tally.same_history += history == reference.history
+        if history != reference.history:
+            print(f"  the history of {folder.name} {_parting(history, reference.history)}", flush=True)
         twice, never = count_samples(uses, photos.TRAIN, photos.EPOCHS)
         tally.twice.append(twice)
         tally.never.append(never)
@@ -239,6 +244,13 @@ def _saved(system: Any, folder: Path) -> list[tuple[str, int, str | None]]:
 def _history(system: Any, folder: Path) -> str | None:
     history = system.history(folder)
     return None if history is None else history.decode()
+
+
+def _parting(found: str, expected: str) -> str:
+    """Where two histories first differ."""
+    pairs = itertools.zip_longest(found.splitlines(), expected.splitlines())
+    number, (here, there) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+    return f"parts at line {number}:\n    {here}\n    {there}"
 
 
 def _nameless(place: str) -> str:

@@ -1,5 +1,6 @@
 """One function over nested containers, keeping their types and lengths. Knows nothing of tensors or devices."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,19 +22,27 @@ def map_nested(function: Callable[[Any], Any], tree: Any, kind: type | tuple[typ
     if isinstance(tree, list | tuple):
         return type(tree)(map_nested(function, value, kind) for value in tree)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = {f.name: map_nested(function, getattr(tree, f.name), kind) for f in dataclasses.fields(tree) if f.init}
-        return dataclasses.replace(tree, **fields)
+        return _like_dataclass(tree, lambda value: map_nested(function, value, kind))
     return function(tree) if isinstance(tree, kind) else tree
 
 
 def _like_mapping(original: Mapping, values: dict) -> Any:
     if type(original) is dict:
         return values
-    if hasattr(original, "copy") and hasattr(original, "update"):  # OrderedDict, defaultdict, a user's own dict
-        copy: Any = original.copy()  # type: ignore[attr-defined]
-        copy.update(values)
-        return copy
+    if hasattr(original, "copy") and hasattr(original, "__setitem__"):  # OrderedDict, defaultdict, a user's own dict
+        copied: Any = original.copy()  # type: ignore[attr-defined]
+        for key, value in values.items():  # not update(): a Counter adds in it
+            copied[key] = value
+        return copied
     return type(original)(values)  # type: ignore[call-arg]
+
+
+def _like_dataclass(original: Any, mapped: Callable[[Any], Any]) -> Any:
+    """A copy with other values, also where it is frozen; ``__post_init__`` is not run a second time."""
+    copied = copy.copy(original)
+    for field in dataclasses.fields(original):
+        object.__setattr__(copied, field.name, mapped(getattr(original, field.name)))
+    return copied
 
 
 def leaves(tree: Any, kind: type | tuple[type, ...] = object) -> Iterator[Any]:

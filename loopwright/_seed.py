@@ -50,8 +50,14 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 def seed_globals(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global CPU generators for one sample; CUDA's are left alone."""
     random.seed(seed)
-    np.random.seed(np.frombuffer((seed % 2**128).to_bytes(16, "little"), dtype=np.uint32))
+    # Not the words that Python has: both are Mersenne Twisters, seeded alike they would give the very same numbers.
+    np.random.seed(np.frombuffer((~seed % 2**128).to_bytes(16, "little"), dtype=np.uint32))
     torch.default_generator.manual_seed(seed % 2**63)
+
+
+def own_rng(seed: int) -> random.Random:
+    """The generator of loopwright's transforms for one sample: a stream apart from those of ``seed_globals``."""
+    return random.Random(2**128 + seed)
 
 
 def seed_everything(seed: int) -> None:
@@ -62,7 +68,7 @@ def seed_everything(seed: int) -> None:
 
 
 def fresh_seed() -> int:
-    """The seed to use when none is given: the one that the user gave torch, or the random one that torch started with."""
+    """The seed to use when none is given: the one that the user gave torch, or the one that torch started with."""
     return torch.initial_seed() % 2**63
 
 
@@ -70,6 +76,7 @@ def capture_rng() -> dict[str, Any]:
     """The state of all global generators, as tensors and plain values that ``torch.load(weights_only=True)`` reads."""
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()
+    assert not isinstance(keys, str)  # NumPy's type hints are wider than what it returns
     state = {
         "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
@@ -81,7 +88,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put the global generators back to what ``capture_rng`` saw. Devices that are not here any more are passed over."""
+    """Put the global generators back to what ``capture_rng`` saw, passing over devices that are not here any more."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]

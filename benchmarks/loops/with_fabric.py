@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from lightning.fabric import Fabric
-from lightning.fabric.loggers import CSVLogger
+from lightning.fabric.loggers.csv_logs import CSVLogger
 
 from benchmarks._clock import TimedBatches
 from benchmarks._task import Batch, new_model, new_optimizer

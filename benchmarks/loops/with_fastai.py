@@ -18,6 +18,6 @@ from benchmarks._task import new_model
 def train(batches: TimedBatches, display: bool, folder: Path) -> None:
     data = DataLoaders(batches, batches.batches[:1], path=folder)
     optimizer = partial(OptimWrapper, opt=torch.optim.SGD, momentum=0.9)
-    learner = Learner(data, new_model(), loss_func=F.cross_entropy, opt_func=optimizer, lr=0.01)
+    learner = Learner(data, new_model(), loss_func=F.cross_entropy, opt_func=optimizer, lr=0.01)  # type: ignore[arg-type]
     with nullcontext() if display else learner.no_bar(), nullcontext() if display else learner.no_logging():
         learner.fit(1)

@@ -33,14 +33,14 @@ class Clothes(L.LightningModule):
         self.log("loss", loss)
         return loss
 
-    def on_train_batch_end(self, _: Any, batch: list[Tensor], __: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: list[Tensor], batch_idx: int) -> None:
         self.witness.saw(self.global_step, self.current_epoch, batch[2], self.model)
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
         images, labels, _numbers = batch
         self.log("top1", (self.model(images).argmax(1) == labels).float().mean())
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         optimizer = photos.new_optimizer(self.model)
         scheduler = {"scheduler": photos.new_scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

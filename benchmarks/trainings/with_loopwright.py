@@ -32,7 +32,7 @@ def train(folder: Path, witness: Witness, workers: int) -> None:
                 optimizer.zero_grad()
                 scheduler.step()
                 run.log(loss=loss)
-                witness.saw(run.global_step + 1, epoch, numbers, model)
+                witness.saw(run.global_step, epoch, numbers, model)
             with run.evaluate(model):
                 for images, labels, _ in run.batches(val_loader):
                     run.log(top1=lw.topk_accuracy(model(images), labels))

@@ -15,8 +15,9 @@ NO_AUGMENTATION = "none"
 def build_transform(steps: Sequence[tuple[str, Mapping[str, Any]]], *, size: int) -> Callable[..., Any]:
     """Named transforms in their order, as one; each with its own arguments, ``size`` given to those that take it.
 
-    >>> build_transform([("RandomResizedCrop", {"scale": (0.35, 1.0)}), ("ColorJitter", {"brightness": 0.2})], size=64)
-    Compose([RandomResizedCrop(64, scale=(0.35, 1.0), ratio=(0.75, 1.3333333333333333), flip=0.5), ColorJitter(brightness=(0.8, 1.2))])
+    >>> steps = [("RandomResizedCrop", {"scale": (0.35, 1.0)}), ("ColorJitter", {"brightness": 0.2})]
+    >>> build_transform(steps, size=64)  # doctest: +ELLIPSIS
+    Compose([RandomResizedCrop(64, scale=(0.35, 1.0), ...), ColorJitter(brightness=(0.8, 1.2))])
     """
     made = [_build(name, arguments, size) for name, arguments in steps if name.lower() != NO_AUGMENTATION]
     if not made:

@@ -1,6 +1,7 @@
 """Samples to one batch: pictures as uint8 channels-last tensors, everything else as torch collates it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .._errors import DataError
 
 
 def collate(samples: Sequence[Any]) -> Any:
-    """Stack samples that are alike: pictures, tensors, arrays, numbers, and tuples or dictionaries of them.
+    """Stack samples that are alike: pictures, tensors, arrays, numbers; and tuples, dictionaries, dataclasses of them.
 
     Pillow pictures become one uint8 tensor (N, C, H, W) whose memory is N, H, W, C ("channels last").
 
@@ -24,14 +25,17 @@ def collate(samples: Sequence[Any]) -> Any:
     first = samples[0]
     if isinstance(first, Image.Image):
         return _stack_pictures(samples)
-    if isinstance(first, Tensor):
-        return _stack_tensors(samples)
+    if isinstance(first, Tensor | np.ndarray):
+        _check_shapes([tuple(sample.shape) for sample in samples])
+        return default_collate(list(samples))
     if isinstance(first, Mapping):
         return {key: collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(collate(column) for column in zip(*samples, strict=True)))
+        return type(first)(*(collate(column) for column in _columns(samples)))
     if isinstance(first, list | tuple):
-        return type(first)(collate(column) for column in zip(*samples, strict=True))
+        return type(first)(collate(column) for column in _columns(samples))
+    if is_dataclass(first):
+        return type(first)(**{f.name: collate([getattr(s, f.name) for s in samples]) for f in fields(first)})
     return default_collate(list(samples))
 
 
@@ -43,9 +47,14 @@ def _stack_pictures(pictures: Sequence[Image.Image]) -> Tensor:
     return stacked.permute(0, 3, 1, 2)
 
 
-def _stack_tensors(tensors: Sequence[Tensor]) -> Tensor:
-    _check_shapes([tuple(tensor.shape) for tensor in tensors])
-    return default_collate(list(tensors))
+def _columns(samples: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    lengths = sorted({len(sample) for sample in samples})
+    if len(lengths) > 1:
+        raise DataError(
+            f"the samples of a batch hold lists or tuples of different lengths: {', '.join(map(str, lengths[:4]))}. "
+            "Give a collate of your own, such as collate=list, which leaves them as they are"
+        )
+    return zip(*samples, strict=True)
 
 
 def _check_shapes(shapes: Sequence[tuple[int, ...]]) -> None:

@@ -3,6 +3,7 @@
 This is the room of the fast engine (threads, shared-memory ring); ``Loader`` decides what to read, an engine only how.
 """
 
+import contextlib
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ class InProcess:
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         for key in keys:
-            with preserved_rng():
+            with preserved_rng(), _one_thread():
                 batch = self._samples[key]
             yield batch
 
@@ -38,17 +39,51 @@ class InProcess:
         """Nothing is held."""
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch computes as in its worker processes: with more threads a mean over a picture has other last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class WorkerProcesses:
-    """Makes batches ahead of use in worker processes, by torch's ``DataLoader``; they live until ``close``."""
+    """Makes batches ahead of use in teams of worker processes, which live until ``close``.
+
+    There is one team, unless an iteration begins while another goes on: one team can read for one iteration only.
+    """
+
+    def __init__(self, samples: Samples, workers: int) -> None:
+        self._samples, self._workers = samples, workers
+        self._idle: list[_Team] = []
+
+    def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
+        team = self._idle.pop() if self._idle else _Team(self._samples, self._workers)
+        try:
+            yield from team.batches(keys)
+        except GeneratorExit:  # the loop was left early; the team drops what it has read ahead when it is next asked
+            self._idle.append(team)
+            raise
+        self._idle.append(team)  # but not after an error: a worker that died does not come back
+
+    def close(self) -> None:
+        self._idle.clear()  # their workers end with them
+
+
+class _Team:
+    """Worker processes of torch's ``DataLoader``, for one iteration after the other."""
 
     def __init__(self, samples: Samples, workers: int, prefetch: int = 2) -> None:
-        self._keys: BatchKeys = ()
-        self._loader: DataLoader | None = DataLoader(
+        self._keys = _Keys()
+        self._loader = DataLoader(
             samples,  # type: ignore[arg-type] - a map from keys to batches
             batch_size=None,
-            sampler=_Keys(self),  # type: ignore[arg-type]
+            sampler=self._keys,  # type: ignore[arg-type]
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             prefetch_factor=prefetch,
             persistent_workers=True,
             pin_memory=torch.cuda.is_available(),
@@ -56,30 +91,20 @@ class WorkerProcesses:
         )
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
-        assert self._loader is not None, "closed"
-        self._keys = keys
-        yield from self._loader
-
-    @property
-    def keys(self) -> BatchKeys:
-        assert self._keys is not None, "asked for before there were any"
-        return self._keys
-
-    def close(self) -> None:
-        self._loader = None  # its workers end with it
+        self._keys.keys = keys
+        return iter(self._loader)
 
 
 class _Keys:
-    """The sampler that torch asks: it hands out whatever keys were asked for last."""
+    """The sampler that torch asks: it hands out the keys that were asked for last."""
 
-    def __init__(self, engine: WorkerProcesses) -> None:
-        self._engine = engine
+    keys: BatchKeys
 
     def __iter__(self) -> Iterator[BatchKey]:
-        return iter(self._engine.keys)
+        return iter(self.keys)
 
     def __len__(self) -> int:
-        return len(self._engine.keys)
+        return len(self.keys)
 
 
 def _as_it_is(batch: LoadedBatch) -> LoadedBatch:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +53,17 @@ class ImageFolder:
         on_error: str = "raise",
     ) -> None:
         self.root, self.split, self.on_error = Path(root), split, on_error
+        self._given = list(classes) if classes is not None else []
         self._check(holdout)
         folder, sibling = self._locate(split)
         found = _scan(folder)
-        self.classes = list(classes) if classes is not None else self._class_names(found, folder, sibling)
+        self.classes = self._given or sorted(_scan(sibling) if sibling is not None else found)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
-        self._check_classes(found, folder, classes is not None)
+        self._check_classes(found, folder)
         self.paths = [path for name in self.classes for path in found.get(name, ())]
         self.labels = [self.class_to_idx[name] for name in self.classes for _ in found.get(name, ())]
-        if self._is_held_out(split, folder):
-            self._keep_part(split == "val", holdout, seed)
+        if self._is_held_out(split):
+            self._keep_part(folder, split == "val", holdout, seed)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,7 +72,8 @@ class ImageFolder:
         return open_picture(self.paths[index]), self.labels[index]
 
     def __repr__(self) -> str:
-        return f"ImageFolder({str(self.root)!r}, split={self.split!r}): {len(self)} pictures of {len(self.classes)} classes"
+        what = f"{len(self)} pictures of {len(self.classes)} classes"
+        return f"ImageFolder({str(self.root)!r}, split={self.split!r}): {what}"
 
     def counts(self) -> dict[str, int]:
         """Pictures a class."""
@@ -87,6 +89,9 @@ class ImageFolder:
             raise DataError(f"split must be one of {', '.join(map(repr, SPLITS))}. Found: {self.split!r}")
         if not 0 < holdout < 1:
             raise DataError(f"holdout must be a share between 0 and 1. Found: {holdout}")
+        if len(set(self._given)) < len(self._given):
+            twice = sorted(name for name, times in Counter(self._given).items() if times > 1)
+            raise DataError(f"classes= has names more than once: {', '.join(twice)}")
         if self.on_error not in ("raise", "skip"):
             raise DataError(f"on_error must be 'raise' or 'skip'. Found: {self.on_error!r}")
         if not self.root.is_dir():
@@ -97,47 +102,56 @@ class ImageFolder:
     def _locate(self, split: str | None) -> tuple[Path, Path | None]:
         """The folder of class folders, and the training folder beside it that decides the classes."""
         if split is None:
-            inside = {kind: path for kind in SPLITS if (path := _split_folder(self.root, kind))}
+            inside = {kind: path for kind in SPLITS if (path := self._split_folder(kind))}
             if "train" in inside:
                 raise DataError(
-                    f"{self.root} holds splits ({', '.join(p.name for p in inside.values())}): "
-                    f"say split='train', or give {inside['train']}"
+                    f"{self.root} holds splits ({', '.join(p.name for p in inside.values())}): say split='train', or "
+                    f"give {inside['train']}; if {inside['train'].name!r} is a class, list them all in classes="
                 )
-            is_part = any(self.root.name.lower() in SPLITS[kind] for kind in ("val", "test"))
-            return self.root, _split_folder(self.root.parent, "train") if is_part else None
-        train = _split_folder(self.root, "train")
-        folder = _split_folder(self.root, split)
+            place = self.root.absolute()  # "." has no name
+            is_part = place.name.lower() in SPLITS["val"] + SPLITS["test"]
+            return self.root, _split_folder(place.parent, "train") if is_part else None
+        train, folder = self._split_folder("train"), self._split_folder(split)
         if folder is None and split == "test":
             raise DataError(f"{self.root} has no folder for split 'test': looked for {', '.join(SPLITS['test'])}")
+        if folder is None and train is None:
+            self._refuse_part_of_part()
         return folder or train or self.root, train if folder != train else None
 
-    def _is_held_out(self, split: str | None, folder: Path) -> bool:
+    def _refuse_part_of_part(self) -> None:
+        """``woof/val`` with ``split="val"`` stands for all of that folder, not for a part that is held out of it."""
+        place = self.root.absolute()
+        beside = [_split_folder(place.parent, kind) for kind in ("train", "val")]
+        if None not in beside and any(place.name.lower() in names for names in SPLITS.values()):
+            raise DataError(f"{self.root} is itself a split: leave split={self.split!r} out, or give {place.parent}")
+
+    def _is_held_out(self, split: str | None) -> bool:
         """Whether this part shares its folder with the other one, because the root has no validation folder."""
-        return split in ("train", "val") and _split_folder(self.root, "val") is None
+        return split in ("train", "val") and self._split_folder("val") is None
 
-    def _class_names(self, found: dict[str, list[Path]], folder: Path, sibling: Path | None) -> list[str]:
-        return sorted(_scan(sibling) if sibling is not None else found)
+    def _split_folder(self, split: str) -> Path | None:
+        """The folder of a split in the root; one whose name is among the classes that were given is a class."""
+        return _split_folder(self.root, split, self._given)
 
-    def _check_classes(self, found: dict[str, list[Path]], folder: Path, chosen: bool) -> None:
+    def _check_classes(self, found: dict[str, list[Path]], folder: Path) -> None:
         unknown = sorted(set(found) - set(self.classes))
         missing = [name for name in self.classes if name not in found]
         if unknown:
             raise DataError(f"{folder} has classes that are not among those of training: {', '.join(unknown)}")
-        if missing and not chosen:
+        if missing and not self._given:
             raise DataError(
                 f"{folder} has no pictures of {len(missing)} of the {len(self.classes)} classes of training: "
                 f"{', '.join(missing)}. Add some, or give classes=... to say that this is intended"
             )
 
-    def _keep_part(self, held_out: bool, holdout: float, seed: int) -> None:
+    def _keep_part(self, folder: Path, held_out: bool, holdout: float, seed: int) -> None:
         """Keep the held-out pictures of each class, or the others; both parts have at least one of each class."""
         labels, kept = np.array(self.labels), []
         for index, name in enumerate(self.classes):
             members = np.flatnonzero(labels == index)
-            if len(members) < 2:
+            if len(members) == 1:
                 raise DataError(
-                    f"{self.root / name} has {len(members)} picture: a class needs two or more where "
-                    "no validation folder is given"
+                    f"{folder / name} has 1 picture: a class needs two or more where no validation folder is given"
                 )
             order = members[permutation(seed, index, len(members))]
             count = min(max(1, round(len(members) * holdout)), len(members) - 1)
@@ -145,13 +159,14 @@ class ImageFolder:
         self.paths, self.labels = [self.paths[i] for i in kept], [self.labels[i] for i in kept]
 
 
-def _split_folder(root: Path, split: str) -> Path | None:
-    names = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+def _split_folder(root: Path, split: str, classes: Collection[str] = ()) -> Path | None:
+    folders = (path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in classes)
+    names = {path.name.lower(): path for path in folders}
     return next((names[name] for name in SPLITS[split] if name in names), None)
 
 
 def _scan(folder: Path) -> dict[str, list[Path]]:
-    """Class names to their pictures, sorted; a class folder may hold folders of its own. Hidden files are passed over."""
+    """Class names to their pictures, sorted; a class folder may hold folders. Hidden files are passed over."""
     found = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.name.startswith("."):

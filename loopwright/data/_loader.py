@@ -1,4 +1,4 @@
-"""``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). How they are made is the engine's."""
+"""``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). An engine makes them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -18,16 +18,19 @@ class Loader:
     history of a worker. So the number of workers changes nothing, and going on in the middle of an epoch costs nothing.
 
     Args:
-        dataset: anything with ``len`` and ``dataset[index]``; a sample may be a picture, a tensor, a tuple, a dictionary.
+        dataset: anything with ``len`` and ``dataset[index]``; a sample may be a picture, a tensor, a number, a string,
+            or a tuple, named tuple, dictionary or dataclass of them.
         batch_size: samples a batch, 1 or more.
         transform: for the picture of a sample (its first element, its ``"image"``, or the sample itself): one of
             loopwright's, torchvision's, albumentations' wrapped in a function, or any callable.
         sample_transform: for the whole sample, after ``transform``.
         shuffle: visit the samples in a new order each epoch.
         drop_last: leave out a last batch that is short.
-        workers: processes that read ahead; 0 reads in this process. Default: by the number of cores.
+        workers: processes that read ahead; 0 reads in this process. Default: by the number of cores. They begin with
+            the first batch and have the dataset and transforms as these are then; ``close`` ends them.
         seed: of order and augmentation. Default: the run's seed inside ``run.batches``, else 0.
-        sampler: indices to visit instead of all (any iterable with ``len``, such as torch's samplers).
+        sampler: indices to visit instead of all: any iterable with ``len``, such as torch's samplers, whose generator
+            is seeded from (seed, epoch).
         weights: one number a sample: draw as many samples with replacement, by weight.
         collate: a function from a list of samples to a batch.
         normalize: applied to uint8 pictures on the device, by ``run.batches``; ``None`` leaves them as they are.
@@ -63,24 +66,30 @@ class Loader:
         self.workers = default_workers() if workers is None else workers
         self.normalize = normalize
         self.skipped: list[str] = []
-        on_error = on_error or getattr(dataset, "on_error", "raise")
+        on_error = str(on_error or getattr(dataset, "on_error", "raise"))
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
         self._check(on_error)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
         self._engine: Engine | None = None
         self.epoch = 0
         self._drawn = 0  # samples of this epoch's order that were handed out
+        self._resumed = False  # whether the next iteration goes on from there
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return self._batches_of(len(self._order))
 
     def __iter__(self) -> Iterator[Any]:
-        """One epoch, from where ``load_state_dict`` left it or from its start; the next iteration is the next epoch."""
-        for batch in self.loaded_batches(self.epoch, start=self._drawn):
-            self._drawn += batch.drawn
+        """One epoch, from where ``load_state_dict`` left it or from its start.
+
+        The next iteration is the next epoch, also where this one is left early.
+        """
+        epoch, drawn = self._begin()
+        for batch in self.loaded_batches(epoch, start=drawn):
+            drawn += batch.drawn
+            self.epoch, self._drawn = epoch, drawn
             yield batch.data
-        self.epoch, self._drawn = self.epoch + 1, 0
+        self.epoch, self._drawn = epoch + 1, 0
 
     def epoch_batches(self, epoch: int, *, start: int = 0) -> Iterator[Any]:
         """The batches of any epoch, from the sample at position ``start`` of its order on."""
@@ -112,13 +121,20 @@ class Loader:
                 f"the loader's state is of {state['samples']} samples and seed {state['seed']}, "
                 f"this loader has {len(self._order)} and {self.seed or 0}: the order would be another"
             )
-        self.epoch, self._drawn = state["epoch"], state["drawn"]
+        self.epoch, self._drawn, self._resumed = state["epoch"], state["drawn"], True
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def _begin(self) -> tuple[int, int]:
+        """The epoch of an iteration that begins now, and the place in it."""
+        if self._drawn and not self._resumed:  # the one before was left early
+            self.epoch, self._drawn = self.epoch + 1, 0
+        self._resumed = False
+        return self.epoch, self._drawn
 
     def _keys(self, seed: int, epoch: int, start: int) -> BatchKeys:
         indices = self._order.indices(seed, epoch)[start:]

@@ -1,9 +1,11 @@
-"""``Order``: which samples an epoch visits, and in which order, as a pure function of (seed, epoch). Reads no sample."""
+"""``Order``: which samples an epoch visits, in which order: a pure function of (seed, epoch). Reads no sample."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from .._errors import ConfigError
 from .._seed import permutation, preserved_rng, sample_seed, seed_globals, weighted_choice
@@ -17,6 +19,8 @@ class Order:
     ) -> None:
         if shuffle + (weights is not None) + (sampler is not None) > 1:
             raise ConfigError("shuffle, weights and sampler exclude each other: each decides the order by itself")
+        if sampler is not None and not hasattr(sampler, "__len__"):
+            raise ConfigError(f"a sampler needs len(), a {type(sampler).__name__} has none: give a list of indices")
         self._count, self._shuffle, self._sampler = count, shuffle, sampler
         self._weights = None if weights is None else _checked_weights(weights, count)
 
@@ -32,13 +36,18 @@ class Order:
         return permutation(seed, epoch, self._count) if self._shuffle else np.arange(self._count)
 
     def _sampled(self, sampler: Any, seed: int, epoch: int) -> np.ndarray:
-        """Ask a sampler with the global generators seeded for this epoch, so that it too gives the same order again."""
+        """Ask a sampler with its generators seeded for this epoch, so that it too gives the same order again."""
         with preserved_rng():
             seed_globals(sample_seed(seed, epoch, -1))
+            if isinstance(own := getattr(sampler, "generator", None), torch.Generator):
+                own.manual_seed(sample_seed(seed, epoch, -1) % 2**63)
             if hasattr(sampler, "set_epoch"):  # torch's convention for DistributedSampler
                 sampler.set_epoch(epoch)
-            drawn = np.fromiter(sampler, dtype=np.int64)
-        if len(drawn) and not (0 <= drawn.min() and drawn.max() < self._count):
+            try:
+                drawn = np.fromiter(map(operator.index, sampler), dtype=np.int64)
+            except TypeError as error:
+                raise ConfigError(f"a sampler gives one index at a time, a whole number: {error}") from error
+        if len(drawn) and not (drawn.min() >= 0 and drawn.max() < self._count):
             raise ConfigError(
                 f"the sampler gave index {drawn.min()} to {drawn.max()}; the dataset has {self._count} samples"
             )
@@ -49,6 +58,6 @@ def _checked_weights(weights: Sequence[float], count: int) -> np.ndarray:
     values = np.asarray(weights, dtype=np.float64)
     if values.shape != (count,):
         raise ConfigError(f"weights must be one number a sample: {count}. Found: {values.shape}")
-    if not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
+    if count and not (np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0):
         raise ConfigError(f"weights must be finite, 0 or more, and not all 0. Found: {values.min()} to {values.max()}")
     return values

@@ -1,14 +1,24 @@
-"""One picture file to one RGB picture, right for gray, palette, alpha, 16-bit, CMYK and rotated ones. Knows no datasets."""
+"""One picture file to one RGB picture: gray, palette, alpha, 16-bit, CMYK, rotated ones too. Knows no datasets."""
 
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from .._errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"})
+
+_TURNS = {  # what makes a picture upright, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -28,7 +38,13 @@ def open_picture(path: str | Path) -> Image.Image:
                 return to_rgb(picture)
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{path}: {error} If it is no bomb, raise PIL.Image.MAX_IMAGE_PIXELS; or use on_error='skip'"
+        ) from error
+    except MemoryError:
+        raise  # says nothing about the file
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything: struct.error, TypeError
         raise DataError(
             f"{path}: not a readable picture ({error}); repair or remove it, or use on_error='skip'"
         ) from error
@@ -41,16 +57,29 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     (255, 255, 255)
     """
     picture.load()
-    picture = ImageOps.exif_transpose(picture)
+    picture = _upright(picture)
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "F"):
         return _deep_gray(picture)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return picture.convert("RGB")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned or mirrored as EXIF says, without the EXIF block: who looks into it later shall not turn it again."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises nearly anything for a damaged block; viewers show such a picture as it is
+        orientation = 1
+    method = _TURNS.get(orientation)
+    turned = picture.copy() if method is None else picture.transpose(method)
+    for name in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        turned.info.pop(name, None)
+    return turned
 
 
 def _deep_gray(picture: Image.Image) -> Image.Image:

@@ -2,14 +2,14 @@
 
 import random
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .._errors import DataError, LoopwrightError
-from .._seed import sample_seed, seed_globals
+from .._seed import own_rng, sample_seed, seed_globals
 from ._transforms import apply
 
 
@@ -44,7 +44,7 @@ class LoadedBatch(NamedTuple):
     """One batch on its way to the loop."""
 
     data: Any
-    count: int  # samples that it really holds
+    count: int  # type: ignore[override] - samples that it really holds
     drawn: int  # samples of the order that it used up: count and the skipped ones
     skipped: tuple[str, ...] = ()
 
@@ -80,7 +80,7 @@ class Samples:
         self._collate, self._skip = collate, skip_unreadable
 
     def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
-        """One batch, or the failure that kept it from being one. Draws from the global generators, seeding them first."""
+        """One batch, or the failure that kept it from being one. Seeds the global generators and draws from them."""
         try:
             samples = [self._sample(key, index) for index in key.indices]
             skipped = tuple(sample.message for sample in samples if isinstance(sample, _Unreadable))
@@ -102,7 +102,11 @@ class Samples:
             if self._skip:
                 return _Unreadable(str(error))
             raise
-        rng = random.Random(seed)
+        except OSError as error:  # what the datasets of others raise for a file that cannot be read
+            if self._skip:
+                return _Unreadable(f"sample {index}: {error}")
+            raise
+        rng = own_rng(seed)
         if self._transform is not None:
             item = _on_picture(self._transform, item, rng)
         return apply(self._sample_transform, item, rng)
@@ -111,17 +115,24 @@ class Samples:
 def _on_picture(transform: Callable[..., Any], item: Any, rng: random.Random) -> Any:
     """Transform the picture of a sample: its first element, its ``"image"``, or the sample itself."""
     if isinstance(item, Mapping):
-        if "image" not in item:
-            raise DataError(
-                f"transform= is for the picture, which a dictionary holds as 'image'. Found the keys "
-                f"{', '.join(map(repr, item))}: use sample_transform=, which is given the whole sample"
-            )
+        _check_has_image(item)
         return {**item, "image": apply(transform, item["image"], rng)}
+    if is_dataclass(item):
+        _check_has_image([field.name for field in fields(item)])
+        return replace(item, image=apply(transform, item.image, rng))  # type: ignore[type-var] - never a class
     if isinstance(item, tuple) and hasattr(item, "_fields"):
         return type(item)(apply(transform, item[0], rng), *item[1:])
     if isinstance(item, list | tuple):
         return type(item)((apply(transform, item[0], rng), *item[1:]))
     return apply(transform, item, rng)
+
+
+def _check_has_image(names: Iterable[str]) -> None:
+    if "image" not in names:
+        raise DataError(
+            f"transform= is for the picture, which a dictionary or dataclass holds as 'image'. Found: "
+            f"{', '.join(map(repr, names))}. Use sample_transform=, which is given the whole sample"
+        )
 
 
 def _shown(indices: Sequence[int]) -> str:

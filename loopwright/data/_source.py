@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .._nested import leaves
-from .._seed import capture_rng, restore_rng
+from .._seed import capture_rng, restore_rng, sample_seed
 from ._loader import Loader
 from ._normalize import Normalize
 
@@ -65,10 +66,11 @@ class IterableSource:
     """Any iterable, torch's ``DataLoader`` among them: a place is reached by replaying the epoch up to it.
 
     Such loaders draw their order and their workers' seeds from the global generators when an iteration begins; with
-    these put back to what they were then, the replay gives the same batches.
+    these put back to what they were then, the replay gives the same batches. A generator of the loader's own
+    (``DataLoader(generator=...)``) is seeded from (seed, epoch), since nothing else could put it back.
     """
 
-    normalize = None
+    normalize: Normalize | None = None
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self._batches = batches
@@ -85,6 +87,8 @@ class IterableSource:
         set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
         if set_epoch is not None:  # torch's convention for DistributedSampler
             set_epoch(epoch)
+        for generator in _own_generators(self._batches):
+            generator.manual_seed(sample_seed(seed, epoch, -1) % 2**63)
         iterator, passed = self._replayed(drawn) if drawn else self._begun()
         length = self.length()
         for number, batch in enumerate(iterator, passed + 1):
@@ -111,6 +115,14 @@ class IterableSource:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._rng_at_start = state.get("rng_at_start")
+
+
+def _own_generators(batches: Any) -> list[torch.Generator]:
+    """The generators that a ``DataLoader`` and its samplers were given, if any."""
+    sampler, batch_sampler = getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)
+    owners = (batches, sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = (getattr(owner, "generator", None) for owner in owners)
+    return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
 def open_source(loader: Any) -> Source:

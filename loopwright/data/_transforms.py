@@ -91,7 +91,7 @@ class RandomResizedCrop(Transform):
                 left, top = _randint(rng, width - w), _randint(rng, height - h)
                 return (left, top, left + w, top + h)
         ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
-        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        w, h = min(width, max(1, round(height * ratio))), min(height, max(1, round(width / ratio)))
         left, top = (width - w) // 2, (height - h) // 2
         return (left, top, left + w, top + h)
 

@@ -52,4 +52,5 @@ def _timm_optimizers() -> list[str]:
         from timm.optim import list_optimizers
     except ImportError:
         return []
-    return [str(name) for name in list_optimizers()]
+    torchs = {name.lower() for name in _torch_optimizers()}
+    return [str(name) for name in list_optimizers() if str(name).lower() not in torchs]

@@ -24,6 +24,12 @@ from ..optim._schedulers import NO_SCHEDULER, find_scheduler, missing_arguments
 class ModelSettings(Named):
     """A model by name, with its own arguments."""
 
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        find_model(name)
+        return name
+
     @model_validator(mode="after")
     def _known(self) -> "ModelSettings":
         check_arguments(find_model(self.name)[0], self.arguments, place="model", given=("num_classes",))
@@ -37,6 +43,12 @@ class OptimizerSettings(Named):
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.05, ge=0)
 
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        find_optimizer(name)
+        return name
+
     @model_validator(mode="after")
     def _known(self) -> "OptimizerSettings":
         check_arguments(find_optimizer(self.name), self.arguments, place="optimizer", given=("params", "lr"))
@@ -48,13 +60,20 @@ class SchedulerSettings(Named):
 
     name: str = "OneCycleLR"
 
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if name.lower() != NO_SCHEDULER:
+            find_scheduler(name)
+        return name
+
     @model_validator(mode="after")
     def _known(self) -> "SchedulerSettings":
         if self.name.lower() != NO_SCHEDULER:
             check_arguments(find_scheduler(self.name), self.arguments, place="scheduler", given=("optimizer",))
             missing = missing_arguments(self.name, self.arguments)
             if missing:
-                raise ConfigError("\n".join(f"scheduler.{name} is missing: {self.name} needs it" for name in missing))
+                raise ConfigError("\n".join(f"{name} is missing: {self.name} needs it" for name in missing))
         return self
 
 
@@ -62,6 +81,12 @@ class LossSettings(Named):
     """A loss by name, with its own arguments."""
 
     name: str = "cross_entropy"
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        find_loss(name)
+        return name
 
     @model_validator(mode="after")
     def _known(self) -> "LossSettings":
@@ -71,6 +96,13 @@ class LossSettings(Named):
 
 class AugmentSettings(Named):
     """One transform of the training pictures by name, with its own arguments."""
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if name.lower() != NO_AUGMENTATION:
+            find_transform(name)
+        return name
 
     @model_validator(mode="after")
     def _known(self) -> "AugmentSettings":
@@ -119,10 +151,10 @@ class TrainSettings(Settings):
         Limits([value])
         return value
 
-    @field_validator("save_every")
+    @field_validator("save_every", mode="before")
     @classmethod
-    def _are_spans(cls, value: str | list[str]) -> str | list[str]:
-        parse_spans(value)
+    def _are_spans(cls, value: Any) -> Any:
+        parse_spans(value if isinstance(value, str | list | tuple) else [value])
         return value
 
     @field_validator("device")
