@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .._errors import DataError
 
@@ -34,7 +34,9 @@ def open_picture(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # odd EXIF blocks and palette transparency: handled below
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            # Not by its name: Pillow 13 maps an uncompressed TIFF of that name into memory with width and height
+            # exchanged where the orientation turns it, which scrambles it.
+            with open(path, "rb") as file, Image.open(file) as picture:
                 return to_rgb(picture)
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture") from None
@@ -45,8 +47,9 @@ def open_picture(path: str | Path) -> Image.Image:
     except MemoryError:
         raise  # says nothing about the file
     except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything: struct.error, TypeError
+        reason = "of no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(
-            f"{path}: not a readable picture ({error}); repair or remove it, or use on_error='skip'"
+            f"{path}: not a readable picture ({reason}); repair or remove it, or use on_error='skip'"
         ) from error
 
 
@@ -89,4 +92,6 @@ def _deep_gray(picture: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"values from {values.min()} to {values.max()} are no 16-bit gray")
     eight_bit = np.rint(values.astype(np.float32) / 257).astype(np.uint8)
+    if "transparency" in picture.info:  # one level stands for it
+        eight_bit[values == picture.info["transparency"]] = 255
     return Image.fromarray(eight_bit).convert("RGB")
