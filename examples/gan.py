@@ -1,6 +1,6 @@
 """Two models, two optimizers, one loop: a GAN needs nothing special. Draws small pictures from the embedded photos.
 
-    python examples/gan.py [--epochs 20]
+python examples/gan.py [--epochs 20]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Train a classifier with one call: the second face of loopwright.
 
-    python examples/one_call.py [--epochs 10]
+python examples/one_call.py [--epochs 10]
 """
 
 import argparse

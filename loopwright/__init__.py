@@ -90,7 +90,7 @@ _WHERE = {
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - computed from the one list
+__all__ = sorted(_MODULE_OF)  # type: ignore[reportUnsupportedDunderAll] - computed from the one list
 
 
 def __getattr__(name: str) -> Any:

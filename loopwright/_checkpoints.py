@@ -22,8 +22,8 @@ from typing import Any, Literal
 import torch
 
 from ._errors import CheckpointError
-from ._files import read_json, sync_folder, write_json, write_synced
 from ._files import json_text as _json_text
+from ._files import read_json, sync_folder, write_json, write_synced
 from ._state import plain_state
 
 FORMAT = 1

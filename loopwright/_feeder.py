@@ -15,7 +15,7 @@ class Fed(NamedTuple):
     """A batch ready for the loop."""
 
     data: Any
-    count: int  # samples that it holds
+    samples: int  # that it holds
     drawn: int  # samples of the loader's order that it used up
     last: bool  # whether it is known that the loop ends with it
 
@@ -59,7 +59,7 @@ class Feeder:
         moved = self._compute.move(data)
         return moved if source.normalize is None else source.normalize(moved)
 
-    def _handed_over(self, ready: Any, done: torch.cuda.Event) -> Any:
+    def _handed_over(self, ready: Any, done: Any) -> Any:
         here = torch.cuda.current_stream(self._compute.device)
         here.wait_event(done)
         for tensor in leaves(ready, Tensor):

@@ -154,11 +154,11 @@ def own_loss(model: nn.Module, batch: Any) -> Tensor:
         result = model(*batch)
     else:
         result = model(batch)
+    if isinstance(result, Tensor):
+        return result
     if isinstance(result, Mapping):
         return result["loss"]
-    if isinstance(result, list | tuple) and not hasattr(result, "loss"):
-        return result[0]
-    return result if isinstance(result, Tensor) else result.loss
+    return result.loss if hasattr(result, "loss") else result[0]
 
 
 def _split(batch: Any) -> tuple[tuple[Any, ...], Any]:
@@ -223,8 +223,9 @@ def _as_optimizer(
 def _as_scheduler(scheduler: Any, optimizer: Optimizer, loader: Any, epochs: int | str, accumulate: int) -> Any:
     if isinstance(scheduler, str):
         return build_scheduler(scheduler, optimizer, total_steps=total_steps(loader, epochs, accumulate=accumulate))
-    made_already = scheduler is None or hasattr(scheduler, "state_dict")
-    return scheduler if made_already else scheduler(optimizer)
+    if scheduler is None or hasattr(scheduler, "state_dict"):
+        return scheduler
+    return scheduler(optimizer)
 
 
 def _step_epoch(scheduler: Any, live: Run, best: str) -> None:

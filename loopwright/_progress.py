@@ -89,7 +89,7 @@ class Notebook:
     seconds = 0.5
 
     def __init__(self) -> None:
-        from IPython.display import display
+        from IPython.display import display  # type: ignore[import-not-found] - a notebook has it
 
         self._handle = display({"text/plain": ""}, raw=True, display_id=True)
 

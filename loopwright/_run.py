@@ -107,10 +107,11 @@ class Run:
         self.seed = seed
         self.compute = choose_compute(device, precision)
         self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
-        self._keep = {"keep_last": keep_last, "keep_best": keep_best}
+        self._keep_last, self._keep_best = keep_last, keep_best
         self._config = None if config is None else plain(config)
-        self._resume, self._overwrite = resume, overwrite
-        self._deterministic, self._nonfinite, self._progress = deterministic, nonfinite, progress
+        self._resume: bool | Literal["auto"] = resume
+        self._nonfinite: Literal["stop", "log"] = nonfinite
+        self._overwrite, self._deterministic, self._progress = overwrite, deterministic, progress
         self._state: Literal["new", "open", "closed"] = "new"
 
     # ---- opening and closing ---------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class Run:
 
     def _open(self) -> None:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
-        self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, **self._keep)
+        self._open_checkpoints()
         resumes, changed = self._decide()
         self._make_parts()
         self._resumed_from = self.checkpoints.find("latest") if resumes else None
@@ -148,13 +149,17 @@ class Run:
         self._signals.install()
         self._announce(changed)
 
+    def _open_checkpoints(self) -> None:
+        folder = self.folder / CHECKPOINTS
+        self.checkpoints = Checkpoints(folder, keep_last=self._keep_last, keep_best=self._keep_best)
+
     def _decide(self) -> tuple[bool, list[Difference]]:
         """Whether this life goes on from a checkpoint, and which settings changed since."""
         state, found = self._record.state, self.checkpoints.latest is not None
         if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
             if state is not None:
                 self._record.clear(keep_lives=not self._overwrite)
-                self.checkpoints = Checkpoints(self.folder / CHECKPOINTS, **self._keep)
+                self._open_checkpoints()
             return False, []
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
         if self._resume == "auto":
@@ -546,9 +551,9 @@ class Run:
         )
         asked = clock()
         for batch in batches:
-            display.add(batch.count, clock() - asked)
-            cursor.count_step(batch.count, batch.drawn)
-            self._count, self._last = batch.count, batch.last
+            display.add(batch.samples, clock() - asked)
+            cursor.count_step(batch.samples, batch.drawn)
+            self._count, self._last = batch.samples, batch.last
             if cursor.step >= agenda.next_report:
                 self._rates = self._registry.learning_rates()
             yield batch.data
@@ -584,7 +589,7 @@ class Run:
         outer = self._count, self._last
         try:
             for batch in self._feed(source, 0):
-                self._count = batch.count
+                self._count = batch.samples
                 yield batch.data
         finally:
             self._count, self._last = outer
@@ -599,9 +604,9 @@ class Run:
         with self._display.loop(self._phase, source.length()):
             asked = time.perf_counter()
             for batch in self._feed(source, 0):
-                self._count, waited = batch.count, time.perf_counter() - asked
+                self._count, waited = batch.samples, time.perf_counter() - asked
                 yield batch.data
-                self._display.add(batch.count, waited, training=False)
+                self._display.add(batch.samples, waited, training=False)
                 asked = time.perf_counter()
                 if asked >= self._display.next_draw:
                     self._draw()

@@ -5,6 +5,7 @@ import fnmatch
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,7 +36,7 @@ def plain_state(tree: Any, place: str) -> Any:
         items = {plain_state(k, f"{place} key"): plain_state(v, f"{place}.{k}") for k, v in tree.items()}
         return type(tree)(items) if type(tree) in (OrderedDict, Counter) else items
     if isinstance(tree, list | tuple | set):
-        kind = list if isinstance(tree, list) else set if isinstance(tree, set) else tuple
+        kind: Any = list if isinstance(tree, list) else set if isinstance(tree, set) else tuple
         return kind(plain_state(v, f"{place}[{i}]") for i, v in enumerate(tree))
     if isinstance(tree, np.generic):
         return tree.item()
@@ -43,8 +44,12 @@ def plain_state(tree: Any, place: str) -> Any:
         return torch.from_numpy(tree.copy())
     if isinstance(tree, torch.dtype | torch.device | torch.Size):
         return tree
-    if isinstance(tree, PurePath | bool | int | float | str):  # enums and other subclasses of plain values
-        return str(tree) if isinstance(tree, PurePath) else type(tree).__mro__[-2](tree)
+    if isinstance(tree, PurePath):
+        return str(tree)
+    if isinstance(tree, Enum):
+        return plain_state(tree.value, place)
+    if (kind := next((kind for kind in (int, float, str) if isinstance(tree, kind)), None)) is not None:
+        return kind(tree)  # a subclass of a plain value
     raise CheckpointError(
         f"{place} is a {type(tree).__module__}.{type(tree).__qualname__}: a checkpoint holds tensors and plain values "
         "only. Leave it out of state_dict(), or save what is needed to build it again"

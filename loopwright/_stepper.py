@@ -44,7 +44,9 @@ class Stepper:
         if self._scaler:
             self._scaler.unscale_(self._optimizer)
         if self._samples != self._first and parameters:
-            torch._foreach_div_([p.grad for p in parameters], self._samples / self._first)
+            torch._foreach_div_(  # type: ignore[reportPrivateImportUsage] - what torch's optimizers use
+                [p.grad for p in parameters], self._samples / self._first
+            )
         if self._clip is not None:
             nn.utils.clip_grad_norm_(parameters, self._clip)
         if self._scaler:

@@ -136,7 +136,10 @@ class TestDamage:
         with pytest.raises(lw.CheckpointError, match="not a checkpoint of loopwright"):
             read_checkpoint(folder)
 
-    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99, "files": {}}', '{"format": 1, "files": {"../x.pt": {"size": 1, "crc32": 1}}}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "[]", "{}", '{"format": 99, "files": {}}', '{"format": 1, "files": {"../x.pt": {"size": 1, "crc32": 1}}}'],
+    )
     def test_a_foreign_manifest(self, folder: Path, text: str) -> None:
         (folder / "manifest.json").write_text(text)
         with pytest.raises(lw.CheckpointError):
@@ -158,7 +161,9 @@ class TestDamage:
             read_checkpoint(folder)
         assert not (folder / "evil").exists()
 
-    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 7, "checkpoints": []}', '{"format": 1, "checkpoints": [{}], "modes": {}}'])
+    @pytest.mark.parametrize(
+        "text", ["", "[]", "{}", '{"format": 7, "checkpoints": []}', '{"format": 1, "checkpoints": [{}], "modes": {}}']
+    )
     def test_a_damaged_index(self, folder: Path, text: str) -> None:
         (folder.parent / "index.json").write_text(text)
         with pytest.raises(lw.CheckpointError, match=r"index\.json"):
@@ -175,7 +180,12 @@ class TestLoadWeights:
     def test_missing_unexpected_and_misshapen_are_named_and_nothing_changes(self) -> None:
         model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
         before = {k: v.clone() for k, v in model.state_dict().items()}
-        given = {"0.weight": torch.ones(4, 2), "0.bias": torch.ones(3), "2.weight": torch.ones(1), "1.weight": torch.ones(2, 3)}
+        given = {
+            "0.weight": torch.ones(4, 2),
+            "0.bias": torch.ones(3),
+            "2.weight": torch.ones(1),
+            "1.weight": torch.ones(2, 3),
+        }
         with pytest.raises(lw.CheckpointError) as caught:
             lw.load_weights(model, given)
         for part in ("1.bias", "2.weight", "0.weight (3, 2) here, (4, 2) in the state"):
@@ -209,8 +219,12 @@ class TestLoadWeights:
         elif kind in ("checkpoint", "folder"):
             Checkpoints(tmp_path / "checkpoints").save({"model": source.state_dict()}, step=1)
         else:
-            torch.save({"state_dict": source.state_dict()} if kind == "wrapped" else source.state_dict(), tmp_path / "w.pt")
-        place = {"safetensors": "w.safetensors", "checkpoint": "checkpoints/step-000001", "folder": "."}.get(kind, "w.pt")
+            torch.save(
+                {"state_dict": source.state_dict()} if kind == "wrapped" else source.state_dict(), tmp_path / "w.pt"
+            )
+        place = {"safetensors": "w.safetensors", "checkpoint": "checkpoints/step-000001", "folder": "."}.get(
+            kind, "w.pt"
+        )
         lw.load_weights(model, tmp_path / place)
         assert torch.equal(source.weight, model.weight)
 

@@ -95,9 +95,7 @@ GOLDEN = {
         "cannot write into the run folder /proc/x: No such file or directory. Give it write permission, or put the run "
         "elsewhere"
     ),
-    "data=data model=nothing:build": (
-        "command line: model.name: 'nothing:build': there is no module 'nothing'"
-    ),
+    "data=data model=nothing:build": ("command line: model.name: 'nothing:build': there is no module 'nothing'"),
 }
 
 
@@ -188,7 +186,9 @@ def test_without_a_run_name_each_gets_a_folder_and_an_unfinished_one_goes_on(her
 
 @pytest.mark.parametrize("command", [["--help"], ["runs"]])
 def test_as_a_user_calls_it(command: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "loopwright", *command], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "loopwright", *command], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0 and done.stdout and not done.stderr
 
 

@@ -29,7 +29,10 @@ def by_the_loop(folder: Path, data: Path, size: int, epochs: int) -> dict:
             for images, labels in run.batches(train_loader):
                 with run.autocast():
                     loss = F.cross_entropy(model(images), labels)
-                loss.backward(); optimizer.step(); optimizer.zero_grad(); scheduler.step()
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduler.step()
                 run.log(loss=loss)
             with run.evaluate(model):
                 for images, labels in run.batches(val_loader):
@@ -88,7 +91,10 @@ def check(tmp_path: Path, data: Path, size: int, epochs: int) -> None:
     command = by_the_command(tmp_path / "command", data, size, epochs)
     assert same_bits(loop, call)
     assert same_bits(loop, command)
-    last = [[v for line in lw.read_metrics(tmp_path / name) if (v := line.get("val/top1")) is not None] for name in ("loop", "call", "command")]
+    last = [
+        [v for line in lw.read_metrics(tmp_path / name) if (v := line.get("val/top1")) is not None]
+        for name in ("loop", "call", "command")
+    ]
     assert last[0] == last[1] == last[2] and len(last[0]) == epochs
 
 

@@ -29,7 +29,11 @@ def test_it_gives_the_model_and_what_happened(tmp_path: Path) -> None:
     model = linear()
     fitted = fit(model, XY, tmp_path, XY, loss=F.cross_entropy, metrics={"top1": lw.topk_accuracy})
     assert fitted.model is model and fitted.folder == tmp_path
-    assert fitted.best is not None and 0 <= fitted.last("val/top1") <= 1 and fitted.last("nothing") != fitted.last("nothing")
+    assert (
+        fitted.best is not None
+        and 0 <= fitted.last("val/top1") <= 1
+        and fitted.last("nothing") != fitted.last("nothing")
+    )
     assert {line["kind"] for line in fitted.history} == {"epoch", "evaluation"}
 
 
@@ -39,7 +43,10 @@ def test_without_validation_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_loader_a_data_loader_and_plain_batches_are_taken_as_they_are(tmp_path: Path) -> None:
-    batches = [(torch.stack([x for x, _ in XY[i : i + 8]]), torch.stack([y for _, y in XY[i : i + 8]])) for i in range(0, 30, 8)]
+    batches = [
+        (torch.stack([x for x, _ in XY[i : i + 8]]), torch.stack([y for _, y in XY[i : i + 8]]))
+        for i in range(0, 30, 8)
+    ]
     ends = []
     for name, data in {"loader": lw.Loader(XY, 8, workers=0), "torch": DataLoader(XY, 8), "list": batches}.items():
         ends.append(fit(linear(), data, tmp_path / name, loss=F.cross_entropy).model)
@@ -66,7 +73,9 @@ class OwnLoss(nn.Module):
 @pytest.mark.parametrize("kind", ["tensor", "mapping", "tuple", "attribute"])
 @pytest.mark.parametrize("batch", ["tuple", "dict", "named"])
 def test_a_model_with_its_own_loss(tmp_path: Path, kind: str, batch: str) -> None:
-    make = {"tuple": lambda x, y: (x, y), "dict": lambda x, y: {"x": x, "y": y}, "named": namedtuple("Item", "x y")}[batch]
+    make = {"tuple": lambda x, y: (x, y), "dict": lambda x, y: {"x": x, "y": y}, "named": namedtuple("Item", "x y")}[
+        batch
+    ]
     torch.manual_seed(0)
     fitted = fit(OwnLoss(kind), [make(x, y) for x, y in XY], tmp_path)
     assert fitted.last("train/loss") > 0
@@ -115,12 +124,15 @@ def test_optimizers_by_name_function_or_made_are_the_same(tmp_path: Path) -> Non
             "function": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
             "made": torch.optim.SGD(model.parameters(), lr=0.1),
         }[name]
-        ends.append(fit(model, XY, tmp_path / name, loss=F.cross_entropy, optimizer=optimizer, lr=0.1, weight_decay=0.0).model)
+        ends.append(
+            fit(model, XY, tmp_path / name, loss=F.cross_entropy, optimizer=optimizer, lr=0.1, weight_decay=0.0).model
+        )
     assert same_bits(ends[0], ends[1]) and same_bits(ends[0], ends[2])
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "calls"), [("OneCycleLR", 8), ("CosineAnnealingLR", 8), ("ReduceLROnPlateau", 2), ("ExponentialLR", 2)]
+    ("scheduler", "calls"),
+    [("OneCycleLR", 8), ("CosineAnnealingLR", 8), ("ReduceLROnPlateau", 2), ("ExponentialLR", 2)],
 )
 def test_schedulers_are_stepped_as_is_customary(tmp_path: Path, scheduler: str, calls: int) -> None:
     arguments = {"gamma": 0.5} if scheduler == "ExponentialLR" else {}

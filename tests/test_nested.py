@@ -1,4 +1,4 @@
-"""Laws of the map over nested containers: types, lengths and order stay; strings are leaves; the original is untouched."""
+"""Laws of the map over nested containers: types, lengths and order stay, strings are leaves."""
 
 import dataclasses
 import time

@@ -87,7 +87,9 @@ class TestModels:
         assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
 
     def test_your_own_by_module_and_function(self, tmp_path, monkeypatch) -> None:
-        (tmp_path / "my_models.py").write_text("from torch import nn\ndef net(num_classes, width=4): return nn.Linear(width, num_classes)\n")
+        (tmp_path / "my_models.py").write_text(
+            "from torch import nn\ndef net(num_classes, width=4): return nn.Linear(width, num_classes)\n"
+        )
         monkeypatch.chdir(tmp_path)
         assert lw.build_model("my_models:net", num_classes=3, width=9).weight.shape == (3, 9)  # type: ignore[union-attr]
 

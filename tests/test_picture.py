@@ -387,10 +387,12 @@ def test_damage_gives_a_picture_or_an_error_that_names_the_file(
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "damaged"
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    problem = ""
     try:
         pixels(open_picture(path))
     except DataError as error:
-        assert str(path) in str(error)
+        problem = str(error)
+    assert not problem or str(path) in problem
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def batches_of_photos(workers: int, transform=None) -> lw.Loader:
 
 
 def torch_batches(workers: int) -> DataLoader:
-    augment = v2.Compose([v2.RandomResizedCrop(16, antialias=True), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+    augment = v2.Compose(
+        [v2.RandomResizedCrop(16, antialias=True), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    )
 
     class Augmented(Photos):
         def __getitem__(self, index: int):
@@ -72,7 +74,9 @@ def life(
             for pictures, labels in run.batches(train_loader):
                 loss = F.cross_entropy(model(pictures), labels)
                 if step is None:
-                    loss.backward(); optimizer.step(); optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
                 else:
                     step(run, loss, optimizer)
                 scheduler.step()
@@ -113,7 +117,9 @@ def test_many_lives_with_changing_workers(tmp_path: Path, whole) -> None:
     assert record(tmp_path) == whole[1]
 
 
-@pytest.mark.parametrize("save_every", ["1 steps", "1 epoch", "0.5 epochs", "5 steps, 0.7 epochs", "0.01 seconds", "9 epochs"])
+@pytest.mark.parametrize(
+    "save_every", ["1 steps", "1 epoch", "0.5 epochs", "5 steps, 0.7 epochs", "0.01 seconds", "9 epochs"]
+)
 def test_how_often_it_saves_changes_no_bit(tmp_path: Path, whole, save_every: str) -> None:
     with pytest.raises(Interrupted):
         life(tmp_path, lambda: batches_of_photos(0), die_at=7, save_every=save_every)
@@ -180,7 +186,8 @@ def test_accumulated_gradients_survive(tmp_path: Path, die_at: int) -> None:
     def by_hand(run: lw.Run, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
         (loss / 3).backward()
         if run.global_step % 3 == 0:
-            optimizer.step(); optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
 
     for name, way in (("helper", step), ("hand", by_hand)):
         folders = tmp_path / f"{name}-whole", tmp_path / f"{name}-cut"
@@ -209,7 +216,9 @@ def several_loops(folder: Path, die_at: int | None = None) -> tuple[nn.Module, l
             for optimizer in (first, second):
                 for pictures, labels in run.batches(data):
                     loss = F.cross_entropy(model(pictures), labels)
-                    loss.backward(); optimizer.step(); model.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    model.zero_grad()
                     seen.append((epoch, run.global_step, first.param_groups[0]["lr"]))
                     if run.global_step == die_at:
                         raise Interrupted
@@ -279,7 +288,9 @@ def test_training_further_after_the_end_is_the_longer_run(tmp_path: Path) -> Non
             run.register(model=model, optimizer=optimizer)
             for _ in run.epochs(epochs):
                 for pictures, labels in run.batches(batches_of_photos(0)):
-                    F.cross_entropy(model(pictures), labels).backward(); optimizer.step(); optimizer.zero_grad()
+                    F.cross_entropy(model(pictures), labels).backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
         return model
 
     longer = go(tmp_path / "long", 3)

@@ -36,7 +36,9 @@ def train(run: lw.Run, batches, epochs, *, body=None) -> nn.Module:
     for epoch in run.epochs(epochs):
         for batch in run.batches(batches):
             loss = model(batch).square().mean()
-            loss.backward(); optimizer.step(); optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
             run.log(loss=loss)
         if body is not None:
             body(run, model, epoch)
@@ -123,13 +125,18 @@ class TestMetrics:
                 for batch in run.batches(numbers(4)):
                     loss = model(batch).square().mean()
                     used.append(optimizer.param_groups[0]["lr"])
-                    loss.backward(); optimizer.step(); optimizer.zero_grad(); scheduler.step()
+                    loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    scheduler.step()
         assert [line["lr"] for line in lw.read_metrics(tmp_path) if "lr" in line] == used == [0.1, 0.05, 0.025, 0.0125]
 
     def test_groups_that_differ_are_all_shown(self, tmp_path: Path) -> None:
         with lw.Run(tmp_path, **options(report_every="1 steps")) as run:
             model, _ = parts()
-            first = torch.optim.SGD([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.2}])
+            first = torch.optim.SGD(
+                [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.2}]
+            )
             second = torch.optim.SGD(model.parameters(), lr=0.3)
             run.register(model=model, first=first, second=second)
             for _ in run.epochs(1):
@@ -210,7 +217,9 @@ class TestKeepBest:
             run.register(model=model, optimizer=optimizer)
             for _ in run.epochs(1):
                 for batch in run.batches(numbers(6)):
-                    model(batch).square().mean().backward(); optimizer.step(); optimizer.zero_grad()
+                    model(batch).square().mean().backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
                     if run.global_step == 3:
                         evaluate_once(run, model, 0.5)
                         kept.append({k: v.clone() for k, v in model.state_dict().items()})
@@ -220,14 +229,19 @@ class TestKeepBest:
         assert same_bits(run.checkpoints.load("best", only="model"), kept[0])
 
     def test_weights_that_changed_since_are_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(lw.CheckpointError, match="weights changed between keep_best"), lw.Run(tmp_path, **options()) as run:
+        with (
+            pytest.raises(lw.CheckpointError, match="weights changed between keep_best"),
+            lw.Run(tmp_path, **options()) as run,
+        ):
             model, optimizer = parts()
             run.register(model=model, optimizer=optimizer)
             for _ in run.epochs(1):
                 for batch in run.batches(numbers(3)):
                     evaluate_once(run, model, 0.5)
                     run.keep_best("val/top1")
-                    model(batch).square().mean().backward(); optimizer.step(); optimizer.zero_grad()
+                    model(batch).square().mean().backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
 
     def test_a_stale_or_unknown_metric_is_an_error(self, tmp_path: Path) -> None:
         def body(run: lw.Run, model: nn.Module, epoch: int) -> None:
@@ -271,7 +285,9 @@ class TestStep:
         return model
 
     @pytest.mark.parametrize("known_length", [True, False])
-    def test_a_group_is_one_large_batch_and_short_ones_weigh_what_they_weigh(self, tmp_path: Path, known_length: bool) -> None:
+    def test_a_group_is_one_large_batch_and_short_ones_weigh_what_they_weigh(
+        self, tmp_path: Path, known_length: bool
+    ) -> None:
         sizes = [4, 4, 2, 4, 3, 1, 2]
         model = self.run_steps(tmp_path, sizes, 3, known_length=known_length)
         torch.manual_seed(3)
@@ -292,7 +308,8 @@ class TestStep:
         optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
         for i, n in enumerate([4, 4, 2]):
             plain(torch.randn(n, 4, generator=torch.Generator().manual_seed(i))).square().mean().backward()
-            optimizer.step(); optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
         assert same_bits(stepped, plain)
 
     def test_clipping_bounds_the_norm(self, tmp_path: Path) -> None:
@@ -312,7 +329,10 @@ class TestStep:
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=3)
             run.register(model=model, optimizer=optimizer, scheduler=scheduler)
             for _ in run.epochs(1):
-                stepped = [run.step(model(b).mean(), optimizer, accumulate=2, scheduler=scheduler) for b in run.batches(numbers(5))]
+                stepped = [
+                    run.step(model(b).mean(), optimizer, accumulate=2, scheduler=scheduler)
+                    for b in run.batches(numbers(5))
+                ]
         assert stepped == [False, True, False, True, True] and scheduler.last_epoch == 3
 
     def test_an_unregistered_optimizer_is_refused(self, tmp_path: Path) -> None:
@@ -354,7 +374,9 @@ class TestLengths:
             run.register(model=model, optimizer=optimizer)
             for epoch in run.epochs(10):
                 for batch in run.batches(numbers(4)):
-                    model(batch).mean().backward(); optimizer.step(); optimizer.zero_grad()
+                    model(batch).mean().backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
                     run.log(loss=1.0)
                 if epoch == 1:
                     break
@@ -459,7 +481,10 @@ class TestRecord:
     def test_a_finished_run_is_not_overwritten_unless_told(self, tmp_path: Path) -> None:
         with lw.Run(tmp_path, **options()) as run:
             train(run, numbers(4), 1)
-        with pytest.raises(lw.RunError, match=r"holds a finished run.*resume=True.*overwrite=True"), lw.Run(tmp_path, **options()):
+        with (
+            pytest.raises(lw.RunError, match=r"holds a finished run.*resume=True.*overwrite=True"),
+            lw.Run(tmp_path, **options()),
+        ):
             pass
         with lw.Run(tmp_path, **options(resume=True)) as run:
             train(run, numbers(4), 3)
@@ -473,11 +498,16 @@ class TestRecord:
             raise KeyboardInterrupt
 
         settings = {"lr": 0.1, "model": {"width": 8}, "workers": 2}
-        with pytest.raises(KeyboardInterrupt), lw.Run(tmp_path, **options(config=settings, save_every="1 steps")) as run:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            lw.Run(tmp_path, **options(config=settings, save_every="1 steps")) as run,
+        ):
             train(run, numbers(4), 2, body=stop)
         assert lw.read_run(tmp_path)["state"] == "stopped"
         changed = {"lr": 0.2, "model": {"width": 16}, "workers": 0}
-        with pytest.raises(lw.RunError, match=r"(?s)another configuration.*lr: 0\.1.*0\.2.*model\.width: 8.*16") as caught:
+        with pytest.raises(
+            lw.RunError, match=r"(?s)another configuration.*lr: 0\.1.*0\.2.*model\.width: 8.*16"
+        ) as caught:
             with lw.Run(tmp_path, **options(config=changed)):
                 pass
         assert "workers" not in str(caught.value)  # it changes nothing of the result
@@ -529,7 +559,9 @@ class TestSignals:
             run.register(model=model, optimizer=optimizer)
             for _ in run.epochs(1):
                 for batch in run.batches(numbers(10)):
-                    model(batch).mean().backward(); optimizer.step(); optimizer.zero_grad()
+                    model(batch).mean().backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
                     if run.global_step == 4:
                         os.kill(os.getpid(), number)
         assert getattr(caught.value, "code", None) == code

@@ -166,12 +166,15 @@ def test_the_same_seed_gives_the_same_numbers(seed: int) -> None:
 
 
 def test_what_is_drawn_inside_leaves_the_generators_as_they_were() -> None:
-    with preserved_rng():
-        expected = draw()
-    with pytest.raises(KeyError), preserved_rng():
+    def draw_and_fail() -> None:
         seed_globals(5)
         random.gauss(0, 1), np.random.normal(), draw()
         raise KeyError
+
+    with preserved_rng():
+        expected = draw()
+    with pytest.raises(KeyError), preserved_rng():
+        draw_and_fail()
     assert draw() == expected
 
 

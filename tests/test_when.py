@@ -32,7 +32,9 @@ def test_units_are_read(text: str, span: Span | None) -> None:
         assert parse_span(text) == span
 
 
-@pytest.mark.parametrize("text", ["", "2", "0 epochs", "-1 epochs", "two epochs", "1.5 steps", "5 parsecs", "nan epochs", 3])
+@pytest.mark.parametrize(
+    "text", ["", "2", "0 epochs", "-1 epochs", "two epochs", "1.5 steps", "5 parsecs", "nan epochs", 3]
+)
 def test_a_length_without_a_sound_number_and_unit_is_refused(text: object) -> None:
     with pytest.raises(ConfigError):
         parse_span(text)  # type: ignore[arg-type]

@@ -34,8 +34,8 @@ def open_picture(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # odd EXIF blocks and palette transparency: handled below
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Not by its name: Pillow 13 maps an uncompressed TIFF of that name into memory with width and height
-            # exchanged where the orientation turns it, which scrambles it.
+            # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged
+            # where its orientation turns it (Pillow 13), and comes out scrambled.
             with open(path, "rb") as file, Image.open(file) as picture:
                 return to_rgb(picture)
     except FileNotFoundError:

@@ -21,7 +21,7 @@ def build_loss(name: str, **arguments: Any) -> Callable[..., Any]:
     >>> build_loss("CrossEntropyLoss").reduction
     'mean'
     """
-    found = find_loss(name)
+    found: Any = find_loss(name)
     check_arguments(found, arguments, place="loss", given=GIVEN)
     if inspect.isclass(found):
         return found(**arguments)
@@ -34,7 +34,7 @@ def find_loss(name: str) -> Callable[..., Any]:
         return load_object(name)
     functions = {n: f for n, f in vars(functional).items() if callable(f) and ("loss" in n or "cross_entropy" in n)}
     classes = {n: c for n, c in vars(nn).items() if inspect.isclass(c) and n.endswith("Loss")}
-    known = {n: v for n, v in {**functions, **classes}.items() if not n.startswith("_")}
+    known: dict[str, Any] = {n: v for n, v in {**functions, **classes}.items() if not n.startswith("_")}
     if name not in known:
         question = did_you_mean(name, known)
         raise ConfigError(

@@ -24,7 +24,7 @@ def find_optimizer(name: str) -> Callable[..., Optimizer]:
         return known[name.lower()]
     others = _timm_optimizers()
     if name.lower() in others:
-        from timm.optim import get_optimizer_class
+        from timm.optim import get_optimizer_class  # type: ignore[reportPrivateImportUsage]
 
         return get_optimizer_class(name.lower(), bind_defaults=True)
     question = did_you_mean(name, [*_torch_optimizers(), *others])
@@ -49,7 +49,7 @@ def _torch_optimizers() -> dict[str, type[Optimizer]]:
 
 def _timm_optimizers() -> list[str]:
     try:
-        from timm.optim import list_optimizers
+        from timm.optim import list_optimizers  # type: ignore[reportPrivateImportUsage]
     except ImportError:
         return []
     torchs = {name.lower() for name in _torch_optimizers()}

@@ -40,8 +40,8 @@ class OptimizerSettings(Named):
     """An optimizer by name, with its own arguments."""
 
     name: str = "AdamW"
-    lr: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    lr: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
 
     @field_validator("name")
     @classmethod
@@ -116,7 +116,7 @@ class TrainSettings(Settings):
 
     data: str = Field(min_length=1)  # a folder of splits, or of class folders
     run: str | None = None  # where to write; by default runs/DATA-MODEL
-    model: ModelSettings = ModelSettings(name="resnet18")
+    model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="resnet18"))
     image_size: int = Field(128, ge=8, le=4096)  # pixels
     epochs: int | str = 20  # or a length such as "500 steps" or "2 hours"
     batch_size: int = Field(64, ge=1)
@@ -125,10 +125,10 @@ class TrainSettings(Settings):
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     save_every: str | list[str] = "1 epoch"
-    optimizer: OptimizerSettings = OptimizerSettings()
-    scheduler: SchedulerSettings = SchedulerSettings()
-    loss: LossSettings = LossSettings()
-    augment: list[AugmentSettings] = [AugmentSettings(name="RandomResizedCrop")]
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
+    loss: LossSettings = Field(default_factory=LossSettings)
+    augment: list[AugmentSettings] = Field(default_factory=lambda: [AugmentSettings(name="RandomResizedCrop")])
 
     weights: str | None = None  # a run, checkpoint or file to start from; layers that do not fit stay fresh
     accumulate: int = Field(1, ge=1)  # batches a step
