@@ -34,7 +34,8 @@ def plain_state(tree: Any, place: str) -> Any:
         return tree.detach() if isinstance(tree, Tensor) and tree.requires_grad else tree
     if isinstance(tree, Mapping):
         items = {plain_state(k, f"{place} key"): plain_state(v, f"{place}.{k}") for k, v in tree.items()}
-        return type(tree)(items) if type(tree) in (OrderedDict, Counter) else items
+        kept: Any = type(tree) if type(tree) in (OrderedDict, Counter) else dict
+        return kept(items)
     if isinstance(tree, list | tuple | set):
         kind: Any = list if isinstance(tree, list) else set if isinstance(tree, set) else tuple
         return kind(plain_state(v, f"{place}[{i}]") for i, v in enumerate(tree))

@@ -137,7 +137,9 @@ def test_a_flip_of_0_never_and_of_1_always_happens(photo: Image.Image, flip: flo
 def test_center_crop_is_resize_256_then_crop_224(sides: tuple[int, int], photo: Image.Image) -> None:
     picture = photo.resize(sides)
     customary = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])
-    assert np.array_equal(np.asarray(CenterCrop(224)(picture)), np.asarray(customary(picture)))
+    difference = np.abs(np.asarray(CenterCrop(224)(picture), dtype=int) - np.asarray(customary(picture)))
+    assert difference.max() <= 1  # Pillow may go over rows or columns first, and rounds in between
+    assert difference.mean() < 0.1
 
 
 @pytest.mark.parametrize("sides", [(96, 96), (128, 97), (90, 151)])

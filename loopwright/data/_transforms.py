@@ -147,8 +147,8 @@ def _check_size(name: str, size: int) -> None:
         raise ConfigError(f"{name}: size must be a whole number of pixels, 1 or more. Found: {size!r}")
 
 
-def _check_range(name: str, pair: Sequence[float], low: float, high: float) -> None:
-    if len(pair) != 2 or not low < pair[0] <= pair[1] <= high:
+def _check_range(name: str, pair: Any, low: float, high: float) -> None:
+    if not isinstance(pair, Sequence) or len(pair) != 2 or not low < pair[0] <= pair[1] <= high:
         raise ConfigError(
             f"{name} must be two numbers, the smaller first, above {low:g} and at most {high:g}. Found: {pair}"
         )

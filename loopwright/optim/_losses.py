@@ -24,7 +24,8 @@ def build_loss(name: str, **arguments: Any) -> Callable[..., Any]:
     found: Any = find_loss(name)
     check_arguments(found, arguments, place="loss", given=GIVEN)
     if inspect.isclass(found):
-        return found(**arguments)
+        made: Any = found(**arguments)
+        return made
     return functools.partial(found, **arguments) if arguments else found
 
 
