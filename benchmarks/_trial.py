@@ -246,9 +246,9 @@ def _history(system: Any, folder: Path) -> str | None:
     return None if history is None else history.decode()
 
 
-def _parting(found: str, expected: str) -> str:
+def _parting(found: str | None, expected: str | None) -> str:
     """Where two histories first differ."""
-    pairs = itertools.zip_longest(found.splitlines(), expected.splitlines())
+    pairs = itertools.zip_longest((found or "").splitlines(), (expected or "").splitlines())
     number, (here, there) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
     return f"parts at line {number}:\n    {here}\n    {there}"
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ._metrics import psnr as psnr
     from ._metrics import ssim as ssim
     from ._metrics import topk_accuracy as topk_accuracy
-    from ._models import build_model as build_model
     from ._nested import map_nested as map_nested
     from ._record import read_metrics as read_metrics
     from ._record import read_run as read_run
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     from .data._transforms import Compose as Compose
     from .data._transforms import RandomResizedCrop as RandomResizedCrop
     from .data._transforms import Transform as Transform
+    from .models._build import build_model as build_model
+    from .models._small_resnet import small_resnet as small_resnet
     from .optim._groups import param_groups as param_groups
     from .optim._losses import build_loss as build_loss
     from .optim._optimizers import build_optimizer as build_optimizer
@@ -68,7 +69,6 @@ _WHERE = {
     ],
     "_fit": ["Fitted", "fit"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
-    "_models": ["build_model"],
     "_nested": ["map_nested"],
     "_record": ["read_metrics", "read_run"],
     "_resume": ["free_folder"],
@@ -83,6 +83,8 @@ _WHERE = {
     "data._normalize": ["Normalize"],
     "data._picture": ["open_picture"],
     "data._transforms": ["CenterCrop", "Compose", "RandomResizedCrop", "Transform"],
+    "models._build": ["build_model"],
+    "models._small_resnet": ["small_resnet"],
     "optim._groups": ["param_groups"],
     "optim._losses": ["build_loss"],
     "optim._optimizers": ["build_optimizer"],

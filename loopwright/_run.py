@@ -1,8 +1,7 @@
 """``Run``: the boundaries of a training loop that is the user's own. Everything around the loop happens at them.
 
-It only joins what other files do: ``_record`` keeps the folder, ``_checkpoints`` the states, ``_registry`` what must
-survive, ``_cursor`` where training is, ``_agenda`` what is due, ``_feeder`` the batches, ``_ledger`` the values,
-``_display`` the screen.
+It only joins what other files do: ``_record`` keeps the folder, ``_keeper`` saves and brings back, ``_cursor`` knows where
+training is, ``_agenda`` what is due, ``_feeder`` gets the batches, ``_ledger`` the values, ``_display`` the screen.
 """
 
 import contextlib
@@ -19,22 +18,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._agenda import Agenda
-from ._checkpoints import Checkpoints, Entry, Mode
+from ._checkpoints import Checkpoints, Mode
 from ._cursor import Cursor, Place
 from ._device import choose_compute
 from ._display import Display
 from ._environment import describe_environment
-from ._errors import CheckpointError, ConfigError, RunError
+from ._errors import ConfigError, RunError
 from ._feeder import Fed, Feeder
 from ._git import changes
+from ._keeper import Keeper
 from ._ledger import Ledger
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, Record
-from ._registry import Registry
 from ._resume import changed_settings, decide, read_settings, refuse_changes
 from ._seed import be_deterministic, capture_rng, fresh_seed, restore_rng, seed_everything
 from ._signals import Signals
-from ._stepper import Stepper
+from ._stepper import Steppers
 from ._stopping import Stopping, direction_of
 from ._tee import Tee
 from ._when import Due, Limits, parse_span, parse_spans
@@ -133,10 +132,9 @@ class Run:
         self._open_checkpoints()
         resumes, changed = self._decide()
         self._make_parts()
-        self._resumed_from = self.checkpoints.find("latest") if resumes else None
-        self._choose_seed()
-        if self._resumed_from is not None:
-            self._read_place(self._resumed_from)
+        self._choose_seed(resumes)
+        if resumes:
+            self._keeper.go_back_to(self.checkpoints.find("latest"))
         self._was_deterministic = torch.are_deterministic_algorithms_enabled()
         promise = be_deterministic() if self._deterministic else None
         self._record.begin(
@@ -170,14 +168,12 @@ class Run:
         return self._config if self._config is not None else {} if self.seed is None else {"seed": self.seed}
 
     def _make_parts(self) -> None:
-        self._cursor, self._registry, self._stopping = Cursor(), Registry(), Stopping()
+        self._cursor, self._stopping, self._steppers = Cursor(), Stopping(), Steppers()
         self._agenda = Agenda(self._save_due, self._report_steps)
         self._ledger = Ledger(self._record.metrics, self._nonfinite)
+        parts = {"stopping": self._stopping, "steppers": self._steppers}
+        self._keeper = Keeper(self.checkpoints, self._record, self._cursor, self._agenda, self._ledger, parts)
         self._signals, self._feeder = Signals(), Feeder(self.compute)
-        self._steppers: dict[str, Stepper] = {}
-        self._best_pending: dict[str, Mode] = {}
-        self._best_version = 0  # of the weights that were measured
-        self._saved_step: int | None = None
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
@@ -186,27 +182,20 @@ class Run:
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
         self._loaders: list[Loader] = []
 
-    def _choose_seed(self) -> None:
+    def _choose_seed(self, resumes: bool) -> None:
         self._seeded = self.seed is not None
-        if self._resumed_from is not None and self.seed is None:
+        if resumes and self.seed is None:
             self.seed, self._seeded = self._record.info.get("seed"), bool(self._record.info.get("seeded"))
         if self.seed is None:
             self.seed = fresh_seed()
         if self._seeded:
             seed_everything(self.seed)
 
-    def _read_place(self, entry: Entry) -> None:
-        state = self.checkpoints.load(entry.name, only="run")
-        self._cursor.load_state_dict(state["cursor"])
-        self._ledger.load_state_dict(state["ledger"])
-        self._record.cut(state["metrics_mark"])
-        self._agenda.go_on_after(state["elapsed"])
-        self._saved_step = entry.step
-
     def _announce(self, changed: Sequence[Difference]) -> None:
         if self._progress is False:
             return
-        came = "new" if self._resumed_from is None else f"goes on from {self._resumed_from.name}"
+        origin = self._keeper.resumed_from
+        came = "new" if origin is None else f"goes on from {origin.name}"
         lines = [f"run        {self.folder}: {came}, seed {self.seed}"]
         lines += [f"{name:<10} {reason}" for name, reason in self.compute.reasons.items()]
         self._display.print([*lines, *(f"changed    {difference}" for difference in changed)])
@@ -228,7 +217,7 @@ class Run:
         """The loop ended, or the user broke out of it: close the epoch that is open, save what is not saved."""
         if self._epoch_open:
             self._end_epoch()
-        if self._trained and self._saved_step != self._cursor.step:
+        if self._trained and self._keeper.saved_step != self._cursor.step:
             self._save(Place(self._cursor.epoch, 0, 0))
 
     def _farewell(self, error: BaseException) -> dict[str, Any]:
@@ -248,7 +237,7 @@ class Run:
         if self._deterministic:
             torch.use_deterministic_algorithms(self._was_deterministic)
         with contextlib.suppress(OSError):  # a full disk must not hide the error that ended the run
-            self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._whereabouts())
+            self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
         self._tee.close()
         self._record.close()
 
@@ -267,7 +256,7 @@ class Run:
     @property
     def resumed(self) -> bool:
         """Whether this life goes on from a checkpoint."""
-        return self._resumed_from is not None
+        return self._keeper.resumed_from is not None
 
     # ---- before the loop -------------------------------------------------------------------------------------------
 
@@ -290,14 +279,12 @@ class Run:
         """
         self._check_open("register")
         for name, value in objects.items():
-            self._registry.add(name, value)
+            self._keeper.registry.add(name, value)
             if isinstance(value, Optimizer):
                 scaler = torch.amp.GradScaler(self.device.type) if self.compute.precision == "fp16" else None
-                self._steppers[name] = Stepper(value, scaler)
+                self._steppers.add(name, value, scaler)
             if self._cursor.target is not None:
-                folder = self._resumed_folder()
-                state = self.checkpoints.load(folder.name, only=name)
-                self._registry.restore(name, state, f"{folder}/{name}.pt")
+                self._keeper.restore(name)
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -361,7 +348,7 @@ class Run:
         """
         if accumulate < 1:
             raise ConfigError(f"accumulate must be 1 or more. Found: {accumulate}")
-        stepper = self._steppers[self._registry.name_of(optimizer)]
+        stepper = self._steppers[self._keeper.registry.name_of(optimizer)]
         stepper.add(loss, self._count, clip, scheduler)
         full = stepper.batches >= accumulate or self._last
         if full:
@@ -424,12 +411,7 @@ class Run:
             return False
         direction = direction_of(metric, mode)
         value = self._ledger.value_at(metric, self._cursor.step, "keep_best")
-        if not self.checkpoints.is_best(metric, value, direction):
-            return False
-        self._best_pending[metric] = direction
-        self._agenda.hurry()
-        self._best_version = self._registry.weights_version()
-        return True
+        return self._keeper.mark_best(metric, value, direction)
 
     def value(self, metric: str) -> float:
         """What a metric was at this step, such as ``"val/loss"`` for a plateau scheduler."""
@@ -464,10 +446,8 @@ class Run:
         if self._trained:
             return
         self._trained = True
-        if self._resumed_from is not None:
-            folder = self._resumed_folder()
-            self._registry.check_complete([path.stem for path in folder.glob("*.pt")], str(folder))
-        elif self._seeded and self.seed is not None:
+        self._keeper.check_registered()
+        if self._seeded and self.seed is not None and not self.resumed:
             seed_everything(self.seed)  # what was drawn so far, by building the model say, must not matter to the loop
 
     def _begin_epoch(self) -> None:
@@ -475,11 +455,11 @@ class Run:
         self._epoch_open = True
         self._display.begin_epoch()
         if self._cursor.target == Place(self._cursor.epoch, 0, 0):
-            self._arrive(None)
+            self._keeper.arrive(None)
 
     def _end_epoch(self) -> None:
         """Close the means, write the record, save when due, leave when asked to."""
-        self._check_arrived()
+        self._keeper.check_arrived()
         cursor, agenda = self._cursor, self._agenda
         step, epoch = cursor.step, cursor.epoch
         if cursor.epoch_step == 0 and agenda.limits.epochs is None:
@@ -490,7 +470,7 @@ class Run:
         self._epoch_open = False
         cursor.end_epoch()
         last = agenda.is_over(step, cursor.epoch) or self._signals.received is not None
-        if last or self._best_pending or agenda.save_is_due_after(cursor.epoch):
+        if last or self._keeper.best_is_due or agenda.save_is_due_after(cursor.epoch):
             self._save(Place(cursor.epoch, 0, 0))
         self._signals.leave()
 
@@ -498,7 +478,7 @@ class Run:
         if self._progress is False:
             return
         step, limits = self._cursor.step, self._agenda.limits
-        remark = "  best" if self._best_pending else ""
+        remark = "  best" if self._keeper.best_is_due else ""
         self._display.print_epoch(self._cursor.epoch, limits.epochs, step, self._ledger.measured_at(step), remark)
         skipped = [message for loader in self._loaders for message in loader.skipped]
         if skipped:
@@ -506,22 +486,14 @@ class Run:
         if self._agenda.stop_reason:
             self._display.print([f"stopping   {self._agenda.stop_reason}"])
 
-    def _check_arrived(self) -> None:
-        place = self._cursor.target
-        if place is not None:
-            raise RunError(
-                f"the checkpoint was taken in loop {place.loop} of epoch {place.epoch}, which this epoch did not reach: "
-                "the code has fewer run.batches(...) loops than it had. Restore it, or begin a new run"
-            )
-
     # ---- batches ---------------------------------------------------------------------------------------------------
 
     def _training_loop(self, source: Source) -> Iterator[Any]:
         if not self._cursor.begin_loop():
             return
         if self._cursor.target is not None:
-            self._arrive(source)
-        elif self._best_pending and self._epoch_open:  # measured before this loop changes the weights
+            self._keeper.arrive(source)
+        elif self._keeper.best_is_due and self._epoch_open:  # measured before this loop changes the weights
             self._save(self._cursor.loop_start)
         self._source = source
         try:
@@ -529,9 +501,7 @@ class Run:
                 self._plan()
                 if not self._agenda.is_enough(self._cursor.step):
                     yield from self._steps(self._feed(source, self._cursor.drawn))
-            for stepper in self._steppers.values():
-                if stepper.batches:  # the loop's length was not known: its last group is short
-                    stepper.step()
+            self._steppers.finish()  # where the loop's length was not known, its last group may be short
         finally:
             self._source = None
             self._count, self._last = 1, False
@@ -555,7 +525,7 @@ class Run:
             cursor.count_step(batch.samples, batch.drawn)
             self._count, self._last = batch.samples, batch.last
             if cursor.step >= agenda.next_report:
-                self._rates = self._registry.learning_rates()
+                self._rates = self._keeper.registry.learning_rates()
             yield batch.data
             asked = clock()
             if cursor.step >= agenda.next_step or asked >= agenda.next_time or signals.received:
@@ -568,8 +538,8 @@ class Run:
         cursor, agenda = self._cursor, self._agenda
         if cursor.step >= agenda.next_report:
             self._report()
-        due = agenda.save_is_due(cursor.step, now) or bool(self._best_pending) or self._signals.received is not None
-        within_group = any(stepper.batches for stepper in self._steppers.values())
+        due = agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None
+        within_group = self._steppers.within_group
         if due and not within_group:
             self._save(cursor.in_loop)
             self._signals.leave()
@@ -599,7 +569,7 @@ class Run:
         if top_level and not self._cursor.begin_loop():
             return
         if top_level and self._cursor.target is not None:
-            self._arrive(None)
+            self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
         with self._display.loop(self._phase, source.length()):
             asked = time.perf_counter()
@@ -630,84 +600,20 @@ class Run:
     def _draw(self) -> None:
         values = self._ledger.shown
         if self.device.type == "cpu":  # reading the means costs no wait here
-            values = {**self._ledger.peek(), **self._registry.learning_rates()}
+            values = {**self._ledger.peek(), **self._keeper.registry.learning_rates()}
         cursor = self._cursor
         self._display.draw(values, epoch=cursor.epoch, epochs=self._agenda.limits.epochs, step=cursor.step)
 
-    # ---- checkpoints -----------------------------------------------------------------------------------------------
+    # ---- the rest --------------------------------------------------------------------------------------------------
 
     def _save(self, place: Place) -> None:
-        if not len(self._registry):
-            if self._saved_step is None:
-                self._display.print(
-                    ["warning    nothing is registered, so nothing is saved: run.register(model=model)"]
-                )
-            self._saved_step = self._cursor.step
+        if len(self._keeper.registry):
+            self._keeper.save(place, self._source)
             return
-        self._check_best()
-        entry = self.checkpoints.save(
-            self._registry.capture() | {"run": self._run_state(place)},
-            step=self._cursor.step,
-            epoch=place.epoch,
-            metrics=self._ledger.measured_at(self._cursor.step),
-            best=self._best_pending,
-        )
-        self._best_pending = {}
-        self._saved_step = self._cursor.step
+        if self._keeper.saved_step is None:
+            self._display.print(["warning    nothing is registered, so nothing is saved: run.register(model=model)"])
+        self._keeper.saved_step = self._cursor.step
         self._agenda.saved()
-        self._record.update(checkpoint=entry.name, **self._whereabouts())
-
-    def _run_state(self, place: Place) -> dict[str, Any]:
-        return {
-            "cursor": self._cursor.state_dict(place),
-            "rng": capture_rng(),
-            "ledger": self._ledger.state_dict(),
-            "stopping": self._stopping.state_dict(),
-            "steppers": {name: stepper.state_dict() for name, stepper in self._steppers.items()},
-            "source": self._source.state_dict() if self._source is not None else {},
-            "metrics_mark": self._record.mark(),
-            "elapsed": self._agenda.elapsed(),
-        }
-
-    def _arrive(self, source: Source | None) -> None:
-        """A resumed run is where its checkpoint was taken: from here on everything is as it was then.
-
-        What the code did on the way here, such as stepping a scheduler between two loops, is undone by it.
-        """
-        folder = self._resumed_folder()
-        states = self.checkpoints.load(folder.name)
-        state = states["run"]
-        self._registry.restore_all(states, str(folder))
-        self._ledger.load_state_dict(state["ledger"])
-        self._stopping.load_state_dict(state["stopping"])
-        for name, stepper in self._steppers.items():
-            stepper.load_state_dict(state["steppers"].get(name, {}))
-        if source is not None:
-            source.load_state_dict(state["source"])
-        self._cursor.arrive()
-        restore_rng(state["rng"])
-
-    def _resumed_folder(self) -> Path:
-        assert self._resumed_from is not None
-        return self.checkpoints.folder / self._resumed_from.name
-
-    def _check_best(self) -> None:
-        if self._best_pending and self._registry.weights_version() != self._best_version:
-            raise CheckpointError(
-                f"the weights changed between keep_best({next(iter(self._best_pending))!r}) and the end of the step: "
-                "the best checkpoint would not hold the weights that were measured. Evaluate after optimizer.step()"
-            )
-
-    def _whereabouts(self) -> dict[str, Any]:
-        """Where training is, for run.json."""
-        found = {metric: self.checkpoints.best(metric) for metric in self.checkpoints.modes}
-        return {
-            "step": self._cursor.step,
-            "epochs_done": self._cursor.epoch,
-            "length": self._agenda.limits.text,
-            "best": {metric: entry.metrics[metric] for metric, entry in found.items() if entry is not None},
-            "stop_reason": self._agenda.stop_reason,
-        }
 
     def _check_open(self, name: str) -> None:
         if self._state != "open":

@@ -66,3 +66,34 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._scaler and state:
             self._scaler.load_state_dict(dict(state))
+
+
+class Steppers:
+    """One stepper for each registered optimizer, by its name."""
+
+    def __init__(self) -> None:
+        self._steppers: dict[str, Stepper] = {}
+
+    def add(self, name: str, optimizer: Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+        self._steppers[name] = Stepper(optimizer, scaler)
+
+    def __getitem__(self, name: str) -> Stepper:
+        return self._steppers[name]
+
+    @property
+    def within_group(self) -> bool:
+        """Whether any of them holds gradients that were not stepped yet."""
+        return any(stepper.batches for stepper in self._steppers.values())
+
+    def finish(self) -> None:
+        """Step the groups that are short because their loop has ended."""
+        for stepper in self._steppers.values():
+            if stepper.batches:
+                stepper.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: stepper.state_dict() for name, stepper in self._steppers.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, stepper in self._steppers.items():
+            stepper.load_state_dict(state.get(name, {}))

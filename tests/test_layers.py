@@ -13,23 +13,23 @@ LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee"},
     {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_stepper", "_environment", "_agenda"},
-    {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_models"},
+    {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},
     {"data._picture", "data._transforms", "data._normalize", "data._collate", "data._order", "optim._groups",
-     "optim._optimizers", "optim._losses", "optim._schedulers", "_weights"},
+     "optim._optimizers", "optim._losses", "optim._schedulers", "_weights", "models._build"},
     {"data._folder", "data._samples", "data._augment"},
     {"data._engine"},
     {"data._loader"},
     {"data._source"},
-    {"_feeder"},
+    {"_feeder", "_keeper"},
     {"_run"},
     {"_fit"},
     {"recipes._settings"},
-    {"recipes._classify", "recipes._demo", "recipes._small_resnet", "_runs"},
+    {"recipes._classify", "recipes._demo", "_runs"},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {"__init__", "data.__init__", "optim.__init__", "recipes.__init__"}
+EXEMPT = {"__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
 NO_TORCH = {"_errors", "_files", "_when", "_names", "_git", "_yaml", "_record", "_runs", "_config", "_demo", "cli"}
 
 

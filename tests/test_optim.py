@@ -98,7 +98,7 @@ class TestModels:
             lw.build_model("resnet_18", num_classes=3)
 
     def test_a_pretrained_model_gets_a_new_head(self) -> None:
-        from loopwright._models import with_new_head
+        from loopwright.models._build import with_new_head
 
         model = with_new_head(lw.build_model("resnet18", num_classes=1000), 7)
         assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 LOGGED = "logged"
 DISPLAYED = "displayed"
+ONCE = "once"  # as LOGGED, but only what a run costs once is reported
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ SYSTEMS = (
     System("bare_tqdm", "bare loop + tqdm", ("tqdm",), (DISPLAYED,)),
     System("bare_tqdm_loss", "bare loop + tqdm, loss shown", ("tqdm",), (DISPLAYED,)),
     System("with_loopwright", "loopwright", ("loopwright",)),
+    System("with_all_of_loopwright", "loopwright, every public name", ("loopwright",), (ONCE,)),
     System("with_fabric", "Fabric", ("lightning", "tqdm")),
     System("with_ignite", "Ignite", ("pytorch-ignite", "tqdm")),
     System("with_accelerate", "accelerate", ("accelerate", "tqdm")),

@@ -1,0 +1,1 @@
+"""From files to batches: pictures, transforms, order, engines, loaders."""

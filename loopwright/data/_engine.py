@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch.utils.data import DataLoader
 
+from .._errors import DataError
 from .._seed import preserved_rng
 from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples
 
@@ -67,7 +68,12 @@ class WorkerProcesses:
         except GeneratorExit:  # the loop was left early; the team drops what it has read ahead when it is next asked
             self._idle.append(team)
             raise
-        self._idle.append(team)  # but not after an error: a worker that died does not come back
+        except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
+            raise DataError(
+                f"reading from the worker processes failed ({type(error).__name__}: {error}). Did memory run out? Try "
+                "fewer workers or smaller batches; workers=0 shows what happens in one"
+            ) from error
+        self._idle.append(team)  # not after an error: a worker that died does not come back
 
     def close(self) -> None:
         self._idle.clear()  # their workers end with them

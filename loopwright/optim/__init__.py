@@ -1,0 +1,1 @@
+"""Parts of the optimisation: parameter groups, and optimizers, schedulers and losses by name."""

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from .._errors import ConfigError
 from .._fit import Fitted, fit
 from .._metrics import topk_accuracy
-from .._models import build_model
 from .._resume import free_folder
 from .._run import Run
 from .._seed import seed_everything
@@ -22,6 +21,7 @@ from ..data._augment import build_transform
 from ..data._folder import ImageFolder
 from ..data._loader import Loader
 from ..data._transforms import CenterCrop
+from ..models._build import build_model
 from ..optim._groups import param_groups
 from ..optim._losses import build_loss
 from ..optim._optimizers import build_optimizer

@@ -12,12 +12,16 @@ def demo_settings(overrides: Sequence[str] = ()) -> TrainSettings:
     settings = {
         "data": str(demo_photos()),
         "run": None,
-        "model": "resnet18",
+        "model": "small_resnet",
         "image_size": 64,
-        "epochs": 10,
+        "epochs": 50,
         "batch_size": 32,
-        "optimizer": {"name": "AdamW", "lr": 3e-3, "weight_decay": 0.05},
+        "optimizer": {"name": "AdamW", "lr": 0.01, "weight_decay": 0.05},
         "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
-        "augment": {"name": "RandomResizedCrop", "scale": [0.35, 1.0]},
+        "augment": [
+            {"name": "RandomResizedCrop", "scale": [0.35, 1.0]},
+            {"name": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
+            {"name": "RandomGrayscale", "p": 0.2},
+        ],
     }
     return load_config(settings, overrides, schema=TrainSettings)

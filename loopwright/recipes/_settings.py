@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from .._config import Named, Settings
 from .._device import choose_compute
 from .._errors import ConfigError
-from .._models import find_model
 from .._names import check_arguments
 from .._when import Limits, parse_spans
 from ..data._augment import NO_AUGMENTATION, find_transform
+from ..models._build import find_model
 from ..optim._losses import GIVEN as LOSS_GIVEN
 from ..optim._losses import find_loss
 from ..optim._optimizers import find_optimizer

@@ -5,8 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from ._errors import ConfigError, MissingExtra
-from ._names import check_arguments, did_you_mean, load_object
+from .._errors import ConfigError, MissingExtra
+from .._names import check_arguments, did_you_mean, load_object
+from ._small_resnet import small_resnet
+
+_OWN: dict[str, Callable[..., nn.Module]] = {"small_resnet": small_resnet}
 
 
 def build_model(name: str, *, num_classes: int, **arguments: Any) -> nn.Module:
@@ -35,6 +38,8 @@ def find_model(name: str) -> tuple[Callable[..., nn.Module], str]:
     """The function that builds a model, and where it comes from; ``ConfigError`` with near names where there is none."""
     if ":" in name:
         return load_object(name), "own"
+    if name in _OWN:
+        return _OWN[name], "own"
     if name.startswith("timm/"):
         return _timm_model(name.removeprefix("timm/")), "timm"
     from torchvision import models
@@ -45,7 +50,7 @@ def find_model(name: str) -> tuple[Callable[..., nn.Module], str]:
         return models.get_model_builder(name.lower()), "torchvision"
     if name in _timm_names():
         return _timm_model(name), "timm"
-    question = did_you_mean(name, [*listed, *_timm_names()])
+    question = did_you_mean(name, [*_OWN, *listed, *_timm_names()])
     raise ConfigError(
         f"there is no model {name!r}: {question or 'name one of torchvision or timm, or write package.module:function'}"
     )

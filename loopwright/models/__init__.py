@@ -1,0 +1,1 @@
+"""Plain models, and models by name."""
