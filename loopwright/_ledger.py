@@ -60,7 +60,14 @@ class Ledger:
         return {name: value for name, (at, value) in self._measured.items() if at == step and "." not in name}
 
     def value_at(self, metric: str, step: int, asked_by: str) -> float:
-        """A value that was measured at this very step; ``ConfigError`` for an older one, or none."""
+        """A value that was measured at this very step, or the running mean of a training value.
+
+        Raises ``ConfigError`` for an older one, or none.
+        """
+        if metric not in self._measured or self._measured[metric][0] != step:
+            running = _prefixed("train", self._training.peek())
+            if metric in running:  # the mean over the epoch so far
+                return running[metric]
         at, value = self._measured.get(metric, (None, math.nan))
         if at is None:
             names = ", ".join(self._measured) or "nothing yet"

@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._agenda import Agenda
-from ._checkpoints import Checkpoints, Mode
+from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._device import choose_compute
 from ._display import Display
@@ -55,6 +55,7 @@ class Run:
         report_every: how many steps one line of metrics.jsonl stands for, as ``"50 steps"``.
         keep_last: how many of the newest checkpoints are kept.
         keep_best: how many of the best checkpoints by each metric are kept.
+        keep: instead of the two numbers, a function from all checkpoints to those to keep; see ``Checkpoints``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``; see ``autocast``.
         resume: ``"auto"`` goes on with an unfinished run of the same settings; True also with changed settings, and
@@ -92,6 +93,7 @@ class Run:
         report_every: str = "50 steps",
         keep_last: int = 2,
         keep_best: int = 1,
+        keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
         device: str | torch.device = "auto",
         precision: str = "auto",
         resume: bool | Literal["auto"] = "auto",
@@ -106,7 +108,7 @@ class Run:
         self.seed = seed
         self.compute = choose_compute(device, precision)
         self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
-        self._keep_last, self._keep_best = keep_last, keep_best
+        self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self._config = None if config is None else plain(config)
         self._resume: bool | Literal["auto"] = resume
         self._nonfinite: Literal["stop", "log"] = nonfinite
@@ -148,8 +150,9 @@ class Run:
         self._announce(changed)
 
     def _open_checkpoints(self) -> None:
-        folder = self.folder / CHECKPOINTS
-        self.checkpoints = Checkpoints(folder, keep_last=self._keep_last, keep_best=self._keep_best)
+        self.checkpoints = Checkpoints(
+            self.folder / CHECKPOINTS, keep_last=self._keep_last, keep_best=self._keep_best, keep=self._keep
+        )
 
     def _decide(self) -> tuple[bool, list[Difference]]:
         """Whether this life goes on from a checkpoint, and which settings changed since."""

@@ -105,7 +105,11 @@ def test_it_is_a_sequence(tmp_path: Path) -> None:
 
 # ---- splits --------------------------------------------------------------------------------------------------------
 
-TRAIN, VAL, TEST = ["train", "Train", "TRAINING"], ["val", "Val", "VALIDATION", "valid", "dev"], ["test", "Test", "testing"]
+TRAIN, VAL, TEST = (
+    ["train", "Train", "TRAINING"],
+    ["val", "Val", "VALIDATION", "valid", "dev"],
+    ["test", "Test", "testing"],
+)
 
 
 @pytest.mark.parametrize("train", TRAIN)

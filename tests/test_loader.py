@@ -92,7 +92,12 @@ def values(batches: Any) -> list[list[int]]:
 
 
 def global_states() -> list[Any]:
-    return [random.getstate(), np.random.get_state()[1].tolist(), np.random.get_state()[2:], torch.get_rng_state().tolist()]
+    return [
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        np.random.get_state()[2:],
+        torch.get_rng_state().tolist(),
+    ]
 
 
 # ---- the same batches, whoever makes them --------------------------------------------------------------------------
@@ -366,7 +371,7 @@ def test_workers_are_kept_from_epoch_to_epoch(loaders: Any) -> None:
 
 
 DYING = """
-import multiprocessing, os, pathlib, sys
+import multiprocessing, os, pathlib, sys, time
 from loopwright import DataError, Loader
 
 class Dying:
@@ -377,6 +382,7 @@ class Dying:
         mark = pathlib.Path(sys.argv[1])
         if index == 5 and multiprocessing.current_process().daemon and not mark.exists():
             mark.touch()
+            time.sleep(0.3)  # until the batches before are received
             os._exit(1)
         return index
 

@@ -29,7 +29,9 @@ def test_it_is_what_torchvision_does_on_the_cpu() -> None:
 def test_it_is_scale_shift_and_divide(statistics: list[tuple[float, float]]) -> None:
     mean, std = zip(*statistics, strict=True)
     images = pictures(len(mean))
-    exact = (images.double() / 255 - torch.tensor(mean).double().view(-1, 1, 1)) / torch.tensor(std).double().view(-1, 1, 1)
+    exact = (images.double() / 255 - torch.tensor(mean).double().view(-1, 1, 1)) / torch.tensor(std).double().view(
+        -1, 1, 1
+    )
     assert torch.allclose(Normalize(mean, std)(images).double(), exact, atol=1e-4, rtol=1e-5)
 
 

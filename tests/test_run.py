@@ -405,6 +405,15 @@ class TestLengths:
             train(run, numbers(2), 5, body=goal)
         assert run.global_step == 4
 
+    def test_a_training_loss_may_be_the_goal(self, tmp_path: Path) -> None:
+        with lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs(10):
+                for number, _ in enumerate(run.batches(numbers(20))):
+                    run.log(loss=1.0 / (1 + number))
+                    if run.global_step % 5 == 0 and run.stop_when("train/loss", reaches=0.3):
+                        break
+        assert run.global_step == 10  # the mean of 1, 1/2, ... 1/10 is 0.293
+
     def test_a_loss_that_becomes_nan_stops_it_and_says_where(self, tmp_path: Path) -> None:
         def go(folder: Path, **more) -> None:
             with lw.Run(folder, **options(report_every="5 steps", **more)) as run:

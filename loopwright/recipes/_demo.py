@@ -20,7 +20,7 @@ def demo_settings(overrides: Sequence[str] = ()) -> TrainSettings:
         "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
         "augment": [
             {"name": "RandomResizedCrop", "scale": [0.35, 1.0]},
-            {"name": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
+            {"name": "ColorJitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
             {"name": "RandomGrayscale", "p": 0.2},
         ],
     }

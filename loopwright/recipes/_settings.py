@@ -121,7 +121,7 @@ class TrainSettings(Settings):
     epochs: int | str = 20  # or a length such as "500 steps" or "2 hours"
     batch_size: int = Field(64, ge=1)
     workers: int | None = Field(None, ge=0)  # processes that read ahead; by default by the number of cores
-    seed: int = Field(42, ge=0, lt=2**63)
+    seed: int = Field(42, ge=0, lt=2**32)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     save_every: str | list[str] = "1 epoch"
@@ -145,11 +145,12 @@ class TrainSettings(Settings):
         """``RandomResizedCrop``, ``{name: ..., scale: ...}`` or a list of them."""
         return value if isinstance(value, list | tuple) else [value]
 
-    @field_validator("epochs")
+    @field_validator("epochs", mode="before")
     @classmethod
-    def _is_length(cls, value: int | str) -> int | str:
-        Limits([value])
-        return value
+    def _is_length(cls, value: Any) -> Any:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        Limits([whole])
+        return whole
 
     @field_validator("save_every", mode="before")
     @classmethod
