@@ -199,7 +199,8 @@ def test_settings_that_load_back_equal(here: Path) -> None:
     settings = load_config(
         None,
         ["data=x", "epochs=500 steps", "save_every=[1 epoch, 10 minutes]", "optimizer={name: SGD, lr: 1, momentum: 0.9}",
-         "augment=[RandomResizedCrop, {name: ColorJitter, brightness: 0.2}]", "scheduler={name: OneCycleLR, pct_start: 0.2}"],
+         "augment=[RandomResizedCrop, {name: ColorJitter, brightness: 0.2}]",
+         "scheduler={name: OneCycleLR, pct_start: 0.2}"],
         schema=TrainSettings,
     )  # fmt: skip
     Path("saved.yaml").write_text(config_text(settings))

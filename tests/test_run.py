@@ -359,7 +359,7 @@ class TestLengths:
         with lw.Run(tmp_path / "steps", **options()) as run:
             train(run, numbers(4), "10 steps")
         assert run.global_step == 10
-        with lw.Run(tmp_path / "time", **options()) as run:
+        with lw.Run(tmp_path / "time", **options(nonfinite="log")) as run:
             train(run, numbers(4), "0.2 seconds")
         assert run.global_step > 0 and lw.read_run(tmp_path / "time")["stop_reason"].startswith("time is up")
 

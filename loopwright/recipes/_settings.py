@@ -148,7 +148,7 @@ class TrainSettings(Settings):
     @field_validator("epochs", mode="before")
     @classmethod
     def _is_length(cls, value: Any) -> Any:
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        whole: Any = int(value) if isinstance(value, float) and value.is_integer() else value
         Limits([whole])
         return whole
 
