@@ -129,7 +129,6 @@ def test_empty_containers_are_collated() -> None:
         [{"image": np.zeros(2)}, {"image": np.zeros(3)}],
         [Sample(torch.zeros(2), 0), Sample(torch.zeros(3), 0)],
     ],
-    ids=str,
 )
 def test_sizes_that_differ_are_refused_with_what_to_do(samples: list[Any]) -> None:
     with pytest.raises(DataError, match=r"differ in shape: \(.*\), \(.*\)\. Add a transform that gives one size"):

@@ -86,6 +86,11 @@ SOURCES = {
 WITHOUT_ORDER = {"in turn", "stream", "list", "lists of lists"}
 
 
+def numpy_state() -> list[int]:
+    state = np.random.get_state(legacy=False)["state"]
+    return [*state["key"].tolist(), state["pos"]]
+
+
 def flat(batch: Any) -> Any:
     if isinstance(batch, torch.Tensor):
         return [batch.dtype, batch.tolist()]
@@ -95,10 +100,10 @@ def flat(batch: Any) -> Any:
 def train(source: Any, epoch: int, drawn: int, stop: int | None = None) -> tuple[list[Any], dict[str, Any], int]:
     """Steps that draw from every generator between batches, as dropout does; the state as a checkpoint would have it."""
     seen = []
-    for data, count, used in source.open(epoch, 0, drawn):
-        seen.append((flat(data), count))
+    for batch in source.open(epoch, 0, drawn):
+        seen.append((flat(batch.data), batch.samples, batch.last))
         torch.rand(3), random.random(), np.random.random()
-        drawn += used
+        drawn += batch.drawn
         if len(seen) == stop:
             break
     return seen, {"rng": capture_rng(), "source": source.state_dict()}, drawn
@@ -131,6 +136,16 @@ def test_epochs_have_orders_of_their_own(name: str) -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_only_the_last_batch_of_a_known_length_is_told_to_be_the_last(name: str) -> None:
+    source = IterableSource(SOURCES[name]())
+    whole = [batch.last for batch in source.open(0, 0, 0)]
+    known = source.length() is not None
+    assert whole == [False] * (len(whole) - 1) + [known]
+    drawn = next(source.open(0, 0, 0)).drawn
+    assert [batch.last for batch in source.open(0, 0, drawn)] == whole[1:]
+
+
 def test_a_replay_to_the_end_leaves_nothing() -> None:
     source = IterableSource(SOURCES["shuffled"]())
     _, _, drawn = train(source, 0, 0)
@@ -138,25 +153,20 @@ def test_a_replay_to_the_end_leaves_nothing() -> None:
     assert train(source, 0, drawn)[0] == []
 
 
-def test_a_replay_leaves_the_generators_as_they_were() -> None:
-    for name in ("shuffled", "without length"):
-        source = IterableSource(SOURCES[name]())
-        _, _, drawn = train(source, 0, 0, 2)
-        before = capture_rng()
-        iterator = source.open(0, 0, drawn)
-        expected = torch.get_rng_state()
-        next(iterator)
-        restored = capture_rng()
-        assert torch.equal(before["torch"], expected)
-        if name == "without length":  # it drew its batch afterwards; only torch's
-            assert torch.equal(before["python"][1], restored["python"][1])
+@pytest.mark.parametrize("name", ["shuffled", "without length", "shuffled by workers"])
+def test_a_replay_leaves_the_generators_as_they_were(name: str) -> None:
+    source = IterableSource(SOURCES[name]())
+    train(source, 0, 0)
+    before = random.getstate(), numpy_state(), torch.get_rng_state().tolist()
+    assert list(source.open(0, 0, COUNT)) == []
+    assert (random.getstate(), numpy_state(), torch.get_rng_state().tolist()) == before
 
 
 def test_batches_are_the_iterables_own() -> None:
     batches = [torch.zeros(3), {"image": torch.zeros(2, 1)}, ["no tensor"]]
     opened = list(IterableSource(batches).open(0, 0, 0))
-    assert all(data is batch for (data, _, _), batch in zip(opened, batches, strict=True))
-    assert [count for _, count, _ in opened] == [3, 2, 1]
+    assert all(one.data is batch for one, batch in zip(opened, batches, strict=True))
+    assert [(one.samples, one.drawn) for one in opened] == [(3, 3), (2, 2), (1, 1)]
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -192,10 +202,10 @@ def test_a_loader_is_opened_anywhere_at_once(workers: int) -> None:
 
 def test_a_loader_without_a_seed_takes_the_runs() -> None:
     loader = Loader(range(9), 3, shuffle=True, workers=0)
-    orders = {seed: [flat(data) for data, _, _ in open_source(loader).open(0, seed, 0)] for seed in (0, 1)}
+    orders = {seed: [flat(batch.data) for batch in open_source(loader).open(0, seed, 0)] for seed in (0, 1)}
     assert orders[0] != orders[1]
     own = Loader(range(9), 3, shuffle=True, workers=0, seed=1)
-    assert [flat(data) for data, _, _ in open_source(own).open(0, 0, 0)] == orders[1]
+    assert [flat(batch.data) for batch in open_source(own).open(0, 0, 0)] == orders[1]
 
 
 def test_the_kind_of_a_source_is_chosen_by_the_loader() -> None:

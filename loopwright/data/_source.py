@@ -68,6 +68,8 @@ class IterableSource:
     Such loaders draw their order and their workers' seeds from the global generators when an iteration begins; with
     these put back to what they were then, the replay gives the same batches. A generator of the loader's own
     (``DataLoader(generator=...)``) is seeded from (seed, epoch), since nothing else could put it back.
+    What persistent workers (``DataLoader(persistent_workers=True)``) draw goes on from epoch to epoch, out of reach: with
+    random transforms in them a resumed run goes on with other numbers.
     """
 
     normalize: Normalize | None = None
