@@ -1,6 +1,8 @@
 """What the tests share: a small picture folder, a tiny model, and a way to compare weights bit for bit."""
 
 import os
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def _streams_are_put_back():
     before = sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)
     yield
     assert (sys.stdout, sys.stderr, signal.getsignal(signal.SIGTERM)) == before
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Run something in a forked process, which never comes back into pytest; returns its process number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def tiny_model(classes: int = 10) -> nn.Module:

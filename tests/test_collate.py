@@ -67,7 +67,7 @@ def test_the_batch_does_not_share_memory_with_its_samples() -> None:
     assert array.sum() == tensor.sum() == 0
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.integers(-(2**40), 2**40), min_size=1)
     | st.lists(st.floats(-1e6, 1e6), min_size=1)

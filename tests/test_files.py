@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import forked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,11 +19,13 @@ def test_a_replaced_file_is_the_old_text_or_the_new_one_after_a_kill(tmp_path: P
     path = tmp_path / "file"
     texts = {letter * 300_000 for letter in "ab"}
     replace_file(path, "a" * 300_000)
-    child = os.fork()
-    if child == 0:
+
+    def work() -> None:
         while True:
             for text in sorted(texts):
                 replace_file(path, text)
+
+    child = forked(work)
     try:
         for _ in range(50):
             assert path.read_text() in texts

@@ -213,6 +213,7 @@ def test_numbers_drawn_between_batches_change_nothing(photos: Subset, loaders: A
 # ---- position arithmetic -------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 60),
     st.integers(1, 70),
@@ -240,6 +241,7 @@ def test_batches_are_the_slices_of_the_order_from_any_place(
         assert len(loader) == len(expected)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 12), st.booleans(), st.data())
 def test_what_was_seen_and_what_is_left_are_the_epoch(count: int, size: int, drop_last: bool, data: Any) -> None:
     def loader() -> Loader:
@@ -253,6 +255,7 @@ def test_what_was_seen_and_what_is_left_are_the_epoch(count: int, size: int, dro
     assert seen + values(second) + values(second) == whole
 
 
+@settings(deadline=None)
 @given(st.integers(1, 80), st.integers(1, 20))
 def test_every_sample_comes_exactly_once(count: int, size: int) -> None:
     loader = Loader(range(count), size, shuffle=True, workers=0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright._nested import leaves, map_nested
@@ -87,16 +87,19 @@ TREES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_the_identity_gives_an_equal_tree(tree: Any) -> None:
     assert map_nested(lambda leaf: leaf, tree) == tree
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_the_leaves_of_the_mapped_tree_are_the_mapped_leaves(tree: Any) -> None:
     assert list(leaves(map_nested(double, tree, int), int)) == [double(leaf) for leaf in leaves(tree, int)]
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_leaves_of_another_kind_pass_as_they_are(tree: Any) -> None:
     kinds = (str, bytes, type(None))
@@ -161,6 +164,7 @@ def test_a_dataclass_itself_is_a_leaf() -> None:
     assert map_nested(lambda leaf: leaf.__name__, [Sample]) == ["Sample"]
 
 
+@settings(deadline=None)
 @given(TREES)
 def test_the_original_is_untouched(tree: Any) -> None:
     before = repr(tree)

@@ -25,6 +25,7 @@ def test_it_is_what_torchvision_does_on_the_cpu() -> None:
     assert torch.allclose(Normalize()(pictures()), theirs(pictures()), atol=2e-6)
 
 
+@settings(deadline=None)
 @given(STATISTICS)
 def test_it_is_scale_shift_and_divide(statistics: list[tuple[float, float]]) -> None:
     mean, std = zip(*statistics, strict=True)
@@ -35,7 +36,7 @@ def test_it_is_scale_shift_and_divide(statistics: list[tuple[float, float]]) -> 
     assert torch.allclose(Normalize(mean, std)(images).double(), exact, atol=1e-4, rtol=1e-5)
 
 
-@settings(max_examples=50)
+@settings(deadline=None, max_examples=50)
 @given(STATISTICS)
 def test_there_and_back_is_the_same_picture(statistics: list[tuple[float, float]]) -> None:
     mean, std = zip(*statistics, strict=True)

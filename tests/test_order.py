@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import (
     BatchSampler,
@@ -65,6 +65,7 @@ def order(**options: Any) -> Order:
     return Order(len(DATA), **({"shuffle": False, "weights": None, "sampler": None} | options))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(), st.integers(0, 50))
 def test_without_anything_it_is_in_turn(count: int, seed: int, epoch: int) -> None:
     plain = Order(count, shuffle=False, weights=None, sampler=None)
@@ -72,6 +73,7 @@ def test_without_anything_it_is_in_turn(count: int, seed: int, epoch: int) -> No
     assert len(plain) == count
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99), st.integers(), st.integers(0, 50))
 def test_shuffled_it_is_the_permutation_of_seed_and_epoch(count: int, seed: int, epoch: int) -> None:
     shuffled = Order(count, shuffle=True, weights=None, sampler=None)

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -368,6 +369,29 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     path.write_bytes(encoded(PICTURE, "PNG"))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     check_refused(path, r"48 pixels.*MAX_IMAGE_PIXELS")
+
+
+def test_a_bomb_is_refused_where_warnings_are_no_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(encoded(PICTURE, "PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_refused(path, r"48 pixels.*MAX_IMAGE_PIXELS")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+        assert np.array_equal(pixels(open_picture(path)), COLOURS)
+
+
+def test_reading_does_not_repeat_the_warnings_of_others(tmp_path: Path) -> None:
+    """Python shows a warning once a place; reading ten thousand pictures must not make it ten thousand times."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(encoded(PICTURE, "PNG"))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
+            open_picture(path)
+    assert len(shown) == 1
 
 
 def test_a_small_file_of_a_huge_picture_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits, tiny_model
+from conftest import forked, same_bits, tiny_model
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -132,11 +132,12 @@ def test_a_real_kill_at_any_instant(tmp_path: Path) -> None:
 
     def forked_life(folder: Path, seconds: float) -> bool:
         """One life in a process of its own, killed after so many seconds; whether it came to its end."""
-        child = os.fork()
-        if child == 0:
+
+        def work() -> None:
             torch.set_num_threads(1)  # a forked process cannot use its parent's threads
             life(folder, lambda: batches_of_photos(0), save_every="1 steps")
-            os._exit(0)
+
+        child = forked(work)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             ended, status = os.waitpid(child, os.WNOHANG)

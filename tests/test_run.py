@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits, tiny_model
+from conftest import forked, same_bits, tiny_model
 from torch import nn
 
 import loopwright as lw
@@ -458,11 +458,11 @@ class TestRecord:
     def test_a_kill_is_told_from_a_running_run(self, tmp_path: Path) -> None:
         from loopwright._runs import list_runs
 
-        child = os.fork()
-        if child == 0:
+        def work() -> None:
             with lw.Run(tmp_path / "r", **options()) as run:
                 train(run, numbers(4), 1, body=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        os.waitpid(child, 0)
+
+        assert os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1]) == -signal.SIGKILL
         assert lw.read_run(tmp_path / "r")["state"] == "running"  # nobody could write that it was killed
         assert [info["state"] for info in list_runs(tmp_path)] == ["killed"]
         with lw.Run(tmp_path / "r", **options()) as run:
@@ -475,17 +475,16 @@ class TestRecord:
         with lw.Run(tmp_path, **options()):
             with pytest.raises(lw.RunError, match="already open in this process"), lw.Run(tmp_path, **options()):
                 pass
-            child = os.fork()
-            if child == 0:
-                from loopwright import _record
+            parent = os.getpid()
 
-                _record._HELD.clear()  # another process
-                try:
-                    with lw.Run(tmp_path, **options()):
-                        os._exit(0)
-                except lw.RunError as error:
-                    os._exit(42 if f"pid {os.getppid()}" in str(error) else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+            def work() -> None:
+                with (
+                    pytest.raises(lw.RunError, match=f"in use by another process .pid {parent}"),
+                    lw.Run(tmp_path, **options()),
+                ):
+                    pass
+
+            assert os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1]) == 0
 
     def test_a_finished_run_is_not_overwritten_unless_told(self, tmp_path: Path) -> None:
         with lw.Run(tmp_path, **options()) as run:

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright._seed import (
@@ -66,6 +66,7 @@ def test_the_order_of_many_samples_is_pinned() -> None:
     assert digest == "fc33623a24bef46ce07a008dfe36ed0175d898d929bd27ad7817c725b2788c24"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), EPOCHS, st.integers(1, 40))
 def test_the_order_is_that_of_the_papers_philox_words(seed: int, epoch: int, count: int) -> None:
     words = philox_words((seed, epoch), 0, count)
@@ -98,6 +99,7 @@ def test_the_numbers_that_a_sample_draws_are_pinned() -> None:
     assert (python, of_numpy, own_rng(seed).random()) == (0.4448413928684647, 0.47207970941857336, 0.6914930740030133)
 
 
+@settings(deadline=None)
 @given(SEEDS, EPOCHS, st.integers(0, 500))
 def test_each_index_comes_once(seed: int, epoch: int, count: int) -> None:
     order = permutation(seed, epoch, count)
@@ -105,6 +107,7 @@ def test_each_index_comes_once(seed: int, epoch: int, count: int) -> None:
     assert sorted(order.tolist()) == list(range(count))
 
 
+@settings(deadline=None)
 @given(SEEDS, EPOCHS)
 def test_epochs_and_seeds_have_orders_of_their_own(seed: int, epoch: int) -> None:
     orders = {tuple(permutation(s, e, 30)) for s in (seed, seed + 1) for e in (epoch, epoch + 1)}
@@ -127,6 +130,7 @@ def test_samples_are_drawn_as_often_as_they_weigh() -> None:
     assert ((counted[1:] - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom, 99.9 %
 
 
+@settings(deadline=None)
 @given(
     SEEDS,
     st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=30).filter(lambda w: sum(w) > 0),
@@ -156,6 +160,7 @@ def test_the_streams_of_neighbouring_samples_are_apart() -> None:
     assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.15
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**128 - 1))
 def test_the_same_seed_gives_the_same_numbers(seed: int) -> None:
     with preserved_rng():

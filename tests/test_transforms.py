@@ -34,7 +34,7 @@ def ranges(low: float, high: float) -> st.SearchStrategy[tuple[float, float]]:
     return st.tuples(numbers, numbers).map(lambda pair: (min(pair), max(pair)))
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(SIDES, SIDES, st.integers())
 def test_a_random_box_lies_inside_any_picture(width: int, height: int, seed: int) -> None:
     left, top, right, bottom = RandomResizedCrop(8).box(width, height, random.Random(seed))
@@ -42,7 +42,7 @@ def test_a_random_box_lies_inside_any_picture(width: int, height: int, seed: int
     assert 0 <= top < bottom <= height
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(SIDES, SIDES, ranges(1e-3, 1), ranges(1e-3, 1e3), st.integers())
 def test_a_random_box_of_any_scale_and_ratio_lies_inside_any_picture(
     width: int, height: int, scale: tuple[float, float], ratio: tuple[float, float], seed: int

@@ -1,6 +1,5 @@
 """One picture file to one RGB picture: gray, palette, alpha, 16-bit, CMYK, rotated ones too. Knows no datasets."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +30,11 @@ def open_picture(path: str | Path) -> Image.Image:
         DataError: the file is missing, empty, cut short, not a picture, or a decompression bomb; it is named.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # odd EXIF blocks and palette transparency: handled below
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged
-            # where its orientation turns it (Pillow 13), and comes out scrambled.
-            with open(path, "rb") as file, Image.open(file) as picture:
-                return to_rgb(picture)
+        # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged where
+        # its orientation turns it (Pillow 13), and comes out scrambled.
+        with open(path, "rb") as file, Image.open(file) as picture:
+            _refuse_bomb(picture)
+            return to_rgb(picture)
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -51,6 +48,15 @@ def open_picture(path: str | Path) -> Image.Image:
         raise DataError(
             f"{path}: not a readable picture ({reason}); repair or remove it, or use on_error='skip'"
         ) from error
+
+
+def _refuse_bomb(picture: Image.Image) -> None:
+    """Pillow only warns up to twice its limit. (Its warning is not made an error by ``catch_warnings`` here: each use of
+    that makes Python forget which warnings it has shown, so that all others come again for every picture.)
+    """
+    pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        raise Image.DecompressionBombError(f"{pixels} pixels are more than {limit}, could be a decompression bomb.")
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
