@@ -9,16 +9,17 @@ difference of some microseconds shows, over steps of 600 us that drift by tens o
 from __future__ import annotations
 
 import itertools
+import resource
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks._task import Batch
 
 WARM = 100
-CHUNK = 25
+CHUNK = 10
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,20 @@ class Instant:
     wall: float
     cpu: float
     thread: float
+    preempted: int  # how often the core was taken from this thread
 
     @classmethod
     def now(cls) -> Instant:
-        return cls(time.perf_counter(), time.process_time(), time.thread_time())
+        preempted = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+        return cls(time.perf_counter(), time.process_time(), time.thread_time(), preempted)
 
     def __sub__(self, other: Instant) -> Instant:
-        return Instant(self.wall - other.wall, self.cpu - other.cpu, self.thread - other.thread)
+        return Instant(
+            self.wall - other.wall,
+            self.cpu - other.cpu,
+            self.thread - other.thread,
+            self.preempted - other.preempted,
+        )
 
 
 @dataclass
@@ -46,7 +54,7 @@ class TimedBatches:
     paired: int
     bare: Callable[[Iterator[Batch]], None]
     inside_s: float = 0.0
-    _alone: Instant = Instant(0.0, 0.0, 0.0)
+    _alone: Instant = Instant(0.0, 0.0, 0.0, 0)
     _paired: list[tuple[Instant, Instant]] = field(default_factory=list)
     _thread: int = field(default_factory=threading.get_ident)
 
@@ -77,13 +85,22 @@ class TimedBatches:
 
         Means, not medians, over the pairs: a display drawn ten times a second counts although most chunks have none.
         """
-        to_step = 1e6 / CHUNK
+        undisturbed = [pair for pair in self._paired if not (pair[0].preempted or pair[1].preempted)]
+        pairs = undisturbed or self._paired
         return {
             "alone_wall": self._alone.wall * 1e6 / self.alone,
             "alone_cpu": self._alone.cpu * 1e6 / self.alone,
-            "bare_wall": statistics.fmean(b.wall for b, _ in self._paired) * to_step,
-            "bare_cpu": statistics.fmean(b.cpu for b, _ in self._paired) * to_step,
-            "over_wall": statistics.fmean(s.wall - b.wall for b, s in self._paired) * to_step,
-            "over_cpu": statistics.fmean(s.cpu - b.cpu for b, s in self._paired) * to_step,
             "others_cpu": (self._alone.cpu - self._alone.thread) * 1e6 / self.alone,
+            "bare_wall": _mean(bare.wall for bare, _ in pairs),
+            "over_wall": _mean(system.wall - bare.wall for bare, system in pairs),
+            "all_bare_wall": _mean(bare.wall for bare, _ in self._paired),
+            "all_over_wall": _mean(system.wall - bare.wall for bare, system in self._paired),
+            "all_bare_cpu": _mean(bare.cpu for bare, _ in self._paired),
+            "all_over_cpu": _mean(system.cpu - bare.cpu for bare, system in self._paired),
+            "undisturbed": len(undisturbed) / len(self._paired),
         }
+
+
+def _mean(chunks: Iterable[float]) -> float:
+    """Microseconds a step, of seconds a chunk."""
+    return statistics.fmean(chunks) * 1e6 / CHUNK
