@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._seed import seed_everything as seed_everything
     from ._sheet import picture_grid as picture_grid
     from ._sheet import prediction_sheet as prediction_sheet
+    from ._stopping import direction_of as direction_of
     from ._weights import load_weights as load_weights
     from .data._augment import build_transform as build_transform
     from .data._collate import collate as collate
@@ -75,6 +76,7 @@ _WHERE = {
     "_run": ["Run"],
     "_seed": ["seed_everything"],
     "_sheet": ["picture_grid", "prediction_sheet"],
+    "_stopping": ["direction_of"],
     "_weights": ["load_weights"],
     "data._augment": ["build_transform"],
     "data._collate": ["collate"],

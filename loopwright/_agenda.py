@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ._cursor import Cursor
 from ._when import Due, Limits
@@ -62,5 +64,8 @@ class Agenda:
         """Seconds of training, over all lives."""
         return self._elapsed_before + time.perf_counter() - self._began
 
-    def go_on_after(self, seconds: float) -> None:
-        self._elapsed_before = seconds
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed": self.elapsed(), "stop_reason": self.stop_reason}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._elapsed_before, self.stop_reason = state["elapsed"], state["stop_reason"]

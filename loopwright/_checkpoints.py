@@ -11,6 +11,7 @@ old index or the new one, and both name complete folders only; leftovers are swe
 import contextlib
 import math
 import os
+import re
 import shutil
 import time
 import zlib
@@ -27,6 +28,7 @@ from ._files import read_json, sync_folder, write_json, write_synced
 from ._state import plain_state
 
 FORMAT = 1
+_SAVED_NAME = re.compile(r"step-\d{6,}(\.\d+)?|\.step-\d{6,}(\.\d+)?\.\d+\.tmp|\.index\.json\.\d+\.tmp")
 Mode = Literal["min", "max"]
 
 
@@ -129,6 +131,12 @@ class Checkpoints:
         rivals = [e.metrics[metric] for e in self.entries if not math.isnan(e.metrics.get(metric, math.nan))]
         return sum(sign * rival >= sign * value for rival in rivals) < k
 
+    def clear(self) -> None:
+        """Remove all checkpoints and the index."""
+        self.entries, self.modes = [], {}
+        (self.folder / "index.json").unlink(missing_ok=True)
+        self._sweep()
+
     def save(
         self,
         objects: Mapping[str, Any],
@@ -211,12 +219,15 @@ class Checkpoints:
         sync_folder(self.folder)
 
     def _sweep(self) -> None:
-        """Remove what the index does not name: leftovers of a killed save, and checkpoints no longer kept."""
+        """Remove what the index does not name: leftovers of a killed save, and checkpoints no longer kept.
+
+        Only names that a save makes: whatever else lies in the folder is somebody's.
+        """
         if not self.folder.is_dir():
             return
-        named = {entry.name for entry in self.entries} | {"index.json"}
+        named = {entry.name for entry in self.entries}
         for path in self.folder.iterdir():
-            if path.name not in named:
+            if path.name not in named and _SAVED_NAME.fullmatch(path.name):
                 with contextlib.suppress(OSError):  # a file manager looking at it is no reason to stop training
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -10,7 +10,7 @@ from ._progress import Screen, bar, epoch_line, loop_line, seconds_text
 from ._speed import Speed
 
 
-@dataclass
+@dataclass(eq=False)
 class _Loop:
     title: str
     length: int | None
@@ -32,11 +32,12 @@ class Display:
     @contextlib.contextmanager
     def loop(self, title: str, length: int | None) -> Iterator[None]:
         """A loop over batches begins; loops may be nested."""
-        self._loops.append(_Loop(title, length))
+        loop = _Loop(title, length)
+        self._loops.append(loop)
         try:
             yield
         finally:
-            self._loops.pop()
+            self._loops.remove(loop)
 
     def begin_epoch(self) -> None:
         self._epoch.start()

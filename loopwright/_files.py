@@ -48,6 +48,10 @@ def replace_file(path: Path, text: str, *, sync: bool = True) -> None:
 
 def strict_number(value: Any) -> Any:
     """JSON has no NaN and no infinity: they are written as the strings ``"nan"``, ``"inf"`` and ``"-inf"``."""
+    if isinstance(value, dict):
+        return {key: strict_number(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_number(inner) for inner in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -15,6 +15,7 @@ from ._errors import ConfigError
 from ._record import read_metrics
 from ._resume import free_folder
 from ._run import Run
+from ._stopping import direction_of
 from .data._loader import Loader
 from .data._normalize import Normalize
 from .optim._groups import param_groups
@@ -60,6 +61,7 @@ def fit(
     accumulate: int = 1,
     clip: float | None = None,
     best: str | None = None,
+    mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
     **run_options: Any,
 ) -> Fitted:
@@ -67,7 +69,8 @@ def fit(
 
     Args:
         model: is moved to the device and trained in place.
-        train, val: a dataset (a ``Loader`` is made of it), or a ``Loader``, ``DataLoader`` or any iterable of batches.
+        train, val: a dataset, that is anything with ``len`` and ``[index]``, a list too (a ``Loader`` is made of it); or a
+            ``Loader``, a ``DataLoader`` or any other iterable of batches.
         loss: ``loss(model(*inputs), target)`` for a batch that is a tuple ending in its target, ``loss(model(batch),
             batch)`` for a single tensor. None: the model returns its own loss, from ``model(**batch)`` for a
             dictionary, ``model(*batch)`` for a tuple, ``model(batch)`` for a tensor; as a tensor, as ``["loss"]``,
@@ -84,6 +87,7 @@ def fit(
         lr, weight_decay: for an optimizer that is given as a name.
         accumulate, clip: batches a step, and the largest norm of the gradient; see ``Run.step``.
         best: the metric whose best checkpoint is kept. Default: the first of ``metrics``, else the validation loss.
+        mode: whether more or less of ``best`` is better. Default: by the customary names.
         patience: stop when ``best`` got no better for so many epochs.
         run_options: of ``Run``: seed, config, save_every, device, precision, resume, progress, ...
 
@@ -95,11 +99,15 @@ def fit(
     2
     """
     evaluate = compute or _Computation(loss, metrics or {})
-    train_loader = _as_loader(train, batch_size, transform, workers, normalize, shuffle=True)
-    val_loader = (
-        None if val is None else _as_loader(val, 4 * batch_size, val_transform or transform, workers, normalize)
-    )
     best = best or f"val/{next(iter(metrics), 'loss') if metrics else 'loss'}"
+    if val is not None:
+        direction_of(best, mode)  # an unknown one is said now, not after the first epoch
+    if transform is not None and val_transform is None and _holds_samples(val):
+        raise ConfigError(
+            "transform= is for training pictures; say what validation uses: val_transform=lw.CenterCrop(128)"
+        )
+    train_loader = _as_loader(train, batch_size, transform, workers, normalize, shuffle=True)
+    val_loader = None if val is None else _as_loader(val, 4 * batch_size, val_transform, workers, normalize)
     folder = Path(run) if run is not None else free_folder("runs/fit")
     with Run(folder, **run_options) as live:
         model = live.prepare(model)
@@ -120,9 +128,9 @@ def fit(
                     for batch in live.batches(val_loader):
                         with live.autocast():
                             live.log(_values(evaluate(model, batch)))
-                live.keep_best(best)
+                live.keep_best(best, mode)
                 if patience is not None:
-                    live.stop_when(best, patience=patience)
+                    live.stop_when(best, patience=patience, mode=mode)
             if scheduler is not None and per_step is None:
                 _step_epoch(scheduler, live, best)
         kept = live.checkpoints.best(best)
@@ -190,24 +198,14 @@ def _as_loader(
     shuffle: bool = False,
 ) -> Any:
     """A dataset becomes a loader; what yields batches already stays as it is."""
-    holds_samples = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Loader)
-    if not holds_samples or _holds_batches(data):
+    if not _holds_samples(data):
         return data
     return Loader(data, batch_size, transform=transform, workers=workers, normalize=normalize, shuffle=shuffle)
 
 
-def _holds_batches(data: Any) -> bool:
-    """A list of ready batches looks like a dataset: its first tensor tells, a batch has one dimension more than a label."""
-    return (
-        isinstance(data, list | tuple)
-        and len(data) > 0
-        and isinstance(_last(data[0]), Tensor)
-        and _last(data[0]).ndim > 0
-    )
-
-
-def _last(sample: Any) -> Any:
-    return sample[-1] if isinstance(sample, list | tuple) and sample else sample
+def _holds_samples(data: Any) -> bool:
+    """Whether something is a dataset, by what a dataset can do."""
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Loader)
 
 
 def _as_optimizer(

@@ -38,6 +38,7 @@ class Keeper:
         self._cursor, self._agenda, self._ledger = cursor, agenda, ledger
         self._parts = {"ledger": ledger, **parts}
         self._best: dict[str, Mode] = {}  # metrics whose best checkpoint is due
+        self._judged: dict[str, float] = {}  # their values
         self._best_version = 0  # of the weights that were measured
 
     # ---- saving ----------------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ class Keeper:
         """Make the next checkpoint the best one by a metric, if it is."""
         if not self._checkpoints.is_best(metric, value, mode):
             return False
-        self._best[metric] = mode
+        self._best[metric], self._judged[metric] = mode, value
         self._best_version = self.registry.weights_version()
         self._agenda.hurry()
         return True
@@ -59,14 +60,15 @@ class Keeper:
         """Save everything, as the latest checkpoint, and as the best one where that is due."""
         self._check_best()
         step = self._cursor.step
+        self._ledger.check_finite(step, self._cursor.epoch)
         entry = self._checkpoints.save(
             self.registry.capture() | {"run": self._own_state(place, source)},
             step=step,
             epoch=place.epoch,
-            metrics=self._ledger.measured_at(step),
+            metrics=self._ledger.measured_at(step) | self._judged,
             best=self._best,
         )
-        self._best = {}
+        self._best, self._judged = {}, {}
         self.saved_step = step
         self._agenda.saved()
         self._record.update(checkpoint=entry.name, **self.whereabouts())
@@ -89,7 +91,7 @@ class Keeper:
             "parts": {name: part.state_dict() for name, part in self._parts.items()},
             "source": {} if source is None else source.state_dict(),
             "metrics_mark": self._record.mark(),
-            "elapsed": self._agenda.elapsed(),
+            "agenda": self._agenda.state_dict(),
         }
 
     def _check_best(self) -> None:
@@ -108,7 +110,7 @@ class Keeper:
         self._cursor.load_state_dict(state["cursor"])
         self._ledger.load_state_dict(state["parts"]["ledger"])
         self._record.cut(state["metrics_mark"])
-        self._agenda.go_on_after(state["elapsed"])
+        self._agenda.load_state_dict(state["agenda"])
 
     def restore(self, name: str) -> None:
         """Give one registered object its state, ahead of the arrival."""

@@ -14,7 +14,7 @@ class Ledger:
 
     def __init__(self, lines: JsonLines, nonfinite: Literal["stop", "log"]) -> None:
         self._lines, self._nonfinite = lines, nonfinite
-        self._training, self._evaluation = Meters(), Meters()
+        self._training, self._evaluation = Meters(takes_objects=False), Meters(takes_objects=True)
         self._phase: str | None = None  # the evaluation that is going on
         self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
         self.shown: dict[str, float] = {}  # what was reported last
@@ -33,18 +33,22 @@ class Ledger:
 
     def end_epoch(self, step: int, epoch: int) -> None:
         """Write the means, deviations and extremes of the epoch's training."""
-        values = _prefixed("train", self._training.close(spread=True))
-        self._measured |= {name: (step, value) for name, value in values.items()}
-        self._write("epoch", step, epoch, values)
-        self._stop_if_nonfinite(values, step, epoch)
+        means, spread = (_prefixed("train", values) for values in self._training.close())
+        self._measured |= {name: (step, value) for name, value in means.items()}
+        self._write("epoch", step, epoch, means | spread)
+        self._stop_if_nonfinite(means, step, epoch)
+
+    def check_finite(self, step: int, epoch: int) -> None:
+        """Before a checkpoint: weights that a NaN went through must not push out the last good ones."""
+        self._stop_if_nonfinite(_prefixed("train", self._training.peek()), step, epoch)
 
     def begin_evaluation(self, name: str) -> None:
-        self._phase, self._evaluation = name, Meters()
+        self._phase, self._evaluation = name, Meters(takes_objects=True)
 
     def end_evaluation(self, step: int, epoch: int) -> None:
         """Write the means of the evaluation."""
         assert self._phase is not None
-        values = _prefixed(self._phase, self._evaluation.close(spread=False))
+        values = _prefixed(self._phase, self._evaluation.close()[0])
         self._measured |= {name: (step, value) for name, value in values.items()}
         self._write("evaluation", step, epoch, values)
 
@@ -57,7 +61,7 @@ class Ledger:
 
     def measured_at(self, step: int) -> dict[str, float]:
         """What was measured at a step: means by name."""
-        return {name: value for name, (at, value) in self._measured.items() if at == step and "." not in name}
+        return {name: value for name, (at, value) in self._measured.items() if at == step}
 
     def value_at(self, metric: str, step: int, asked_by: str) -> float:
         """A value that was measured at this very step, or the running mean of a training value.
@@ -95,7 +99,7 @@ class Ledger:
             self._lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
 
     def _stop_if_nonfinite(self, values: Mapping[str, float], step: int, epoch: int) -> None:
-        bad = next((n for n, v in values.items() if "loss" in n and "." not in n and not math.isfinite(v)), None)
+        bad = next((n for n, v in values.items() if "loss" in n and not math.isfinite(v)), None)
         if bad is not None and self._nonfinite == "stop":
             raise NonFiniteError(
                 f"{bad} became {values[bad]} at or before step {step} (epoch {epoch}): lower the learning rate, clip "

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._errors import ConfigError
+
 
 @dataclass
 class _Sums:
@@ -64,9 +66,10 @@ class Meter:
 class Meters:
     """All names of one phase (training or one evaluation)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_objects: bool) -> None:
         self._meters: dict[str, Meter] = {}
         self._objects: dict[str, Any] = {}
+        self._takes_objects = takes_objects
 
     def log(self, name: str, value: Any, weight: float) -> None:
         """Take one value: a number, a tensor of one element, one number a sample (N,), or a metric object.
@@ -76,7 +79,7 @@ class Meters:
         meter = self._meters.get(name)
         if meter is None:
             if hasattr(value, "compute") and hasattr(value, "reset"):
-                self._objects[name] = value
+                self._log_object(name, value)
                 return
             meter = self._meters[name] = Meter()
         if isinstance(value, Tensor):
@@ -86,6 +89,14 @@ class Meters:
             number = _number(name, value)
             meter.interval.add(number, weight)
             meter.phase.add(number, weight)
+
+    def _log_object(self, name: str, metric: Any) -> None:
+        if not self._takes_objects:
+            raise ConfigError(
+                f"log({name}=...): a {type(metric).__name__} keeps a state of its own, which a checkpoint in mid-epoch "
+                "would lose. In training log its value for the batch, and the object itself inside run.evaluate"
+            )
+        self._objects[name] = metric
 
     def _log_tensor(self, name: str, meter: Meter, value: Tensor, weight: float) -> None:
         if value.ndim == 0:
@@ -123,21 +134,20 @@ class Meters:
             meter.read()
         return {name: meter.phase.mean for name, meter in self._meters.items() if meter.phase.weight}
 
-    def close(self, *, spread: bool) -> dict[str, float]:
-        """Means over the phase (with standard deviation, least and greatest if ``spread``), and a fresh start."""
-        values = {}
+    def close(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Means over the phase, and their spread (``NAME.std``, ``.min``, ``.max``); then a fresh start."""
+        means, spread = {}, {}
         for name, meter in self._meters.items():
             meter.read()
             sums = meter.phase
-            values[name] = sums.mean
-            if spread:
-                values |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
+            means[name] = sums.mean
+            spread |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
         for name, metric in self._objects.items():
-            values |= _computed(name, metric.compute())
+            means |= _computed(name, metric.compute())
             metric.reset()
         self._meters.clear()
         self._objects.clear()
-        return values
+        return means, spread
 
     def state_dict(self) -> dict[str, Any]:
         for meter in self._meters.values():

@@ -48,7 +48,7 @@ class PlainLines:
 
     def draw(self, lines: Sequence[str]) -> None:
         if lines:
-            print(lines[-1], flush=True)
+            print(_writable(lines[-1], sys.stdout), flush=True)
 
     def erase(self, text: str = "") -> None:
         """A printed line stays."""
@@ -67,7 +67,7 @@ class Terminal:
     def draw(self, lines: Sequence[str]) -> None:
         width = shutil.get_terminal_size().columns - 1
         start = self._to_start() if self._drawn else ("" if self._at_line_start else "\n")
-        self._stream.write(start + "\n".join(line[:width] for line in lines))
+        self._stream.write(start + "\n".join(_writable(line[:width], self._stream) for line in lines))
         self._stream.flush()
         self._drawn, self._at_line_start = len(lines), False
 
@@ -101,9 +101,15 @@ class Notebook:
             self.draw([])
 
 
-def choose_screen(progress: bool | None, stream: TextIO) -> Screen:
+def _writable(text: str, stream: TextIO) -> str:
+    """The text in what the stream's encoding has; a bar in ``latin-1`` is one of question marks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def choose_screen(progress: bool | None, stream: TextIO | None) -> Screen:
     """The screen for where the output goes. ``progress=False`` draws nothing, None and True what suits."""
-    if progress is False:
+    if progress is False or stream is None:
         return Silent()
     if "ipykernel" in sys.modules and not stream.isatty():
         return Notebook()

@@ -11,7 +11,6 @@ checkpoints/
 
 import fcntl
 import os
-import shutil
 import socket
 import sys
 import time
@@ -25,7 +24,7 @@ from ._files import JsonLines, read_json, read_json_lines, replace_file, write_j
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
 METRICS, SPEED, LOG, CHECKPOINTS, LOCK = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints", ".lock"
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, CHECKPOINTS, LOCK)
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, LOCK)
 
 
 class Record:
@@ -47,16 +46,14 @@ class Record:
     def state(self) -> str | None:
         """What the folder said before this process took it: None for a new one, "killed" where nobody said goodbye."""
         state = self.info.get("state")
-        return "killed" if state == "running" else state
+        left_over = state is None and (self.metrics.size() > 0 or (self.folder / CHECKPOINTS / "index.json").exists())
+        return "killed" if state == "running" or left_over else state
 
     def clear(self, *, keep_lives: bool) -> None:
         """Remove the files of the run that was here; files that loopwright did not write are left alone."""
         for name in _OWN:
-            path = self.folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif name not in (LOCK, METRICS, SPEED):  # held open: cut instead
-                path.unlink(missing_ok=True)
+            if name not in (LOCK, METRICS, SPEED):  # held open: cut instead
+                (self.folder / name).unlink(missing_ok=True)
         self.metrics.cut(0)
         self.speed.cut(0)
         self.info = self.info if keep_lives else {}
@@ -86,6 +83,15 @@ class Record:
         """Change what run.json says; whole after a kill, flushed with the next checkpoint."""
         self.info |= facts
         self._write_info()
+
+    def check_config(self, text: str) -> None:
+        """A configuration that somebody else put into a new folder is not overwritten."""
+        path = self.folder / CONFIG
+        if not self.info and path.exists() and path.read_text(encoding="utf-8") != text:
+            raise RunError(
+                f"{path} is there already and is not of a run: a run writes its whole configuration under that name. "
+                "Rename it, or give the run another folder"
+            )
 
     def write_config(self, text: str) -> None:
         replace_file(self.folder / CONFIG, text, sync=False)

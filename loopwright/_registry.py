@@ -29,6 +29,8 @@ class Registry:
                 f"register({name}=...): a {type(value).__name__} has no state_dict and load_state_dict, so it cannot "
                 "survive. Register modules, optimizers, schedulers, or objects of your own that have both"
             )
+        if not name.isidentifier():
+            raise ConfigError(f"register: {name!r} is no name: write letters, digits and underscores")
         if name in self._objects or name in _RESERVED:
             raise ConfigError(f"register({name}=...): the name is {'taken' if name in self._objects else 'reserved'}")
         self._objects[name] = value
@@ -78,6 +80,7 @@ class Registry:
             if isinstance(value, nn.Module):
                 load_state(value, state, place=place)
             else:
+                _check_length(value, state)
                 value.load_state_dict(state)
             if isinstance(value, Optimizer):
                 # It did step, in an earlier life; torch's schedulers would warn of the wrong order of calls.
@@ -105,6 +108,18 @@ class Registry:
             raise CheckpointError(
                 f"{place} also holds {', '.join(unknown)}: register the same names as when it was saved "
                 f"(registered now: {', '.join(self._objects) or 'nothing'})"
+            )
+
+
+def _check_length(value: Any, state: Any) -> None:
+    """A schedule has the length of the training that it was made for, and cannot be stretched afterwards."""
+    for name in ("total_steps", "T_max", "total_iters"):
+        now, then = getattr(value, name, None), state.get(name) if isinstance(state, Mapping) else None
+        if now is not None and then is not None and now != then:
+            raise CheckpointError(
+                f"the {type(value).__name__} was made for {name}={then} and is now made for {now}: a schedule that has "
+                "begun cannot be stretched. Train as long as before; or begin a new run from these weights "
+                "(lw.load_weights, weights=RUN), or train further with a scheduler that has no length"
             )
 
 

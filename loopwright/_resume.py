@@ -23,6 +23,8 @@ def decide(
     """
     if resume not in (True, False, "auto"):
         raise RunError(f"resume must be True, False or 'auto'. Found: {resume!r}")
+    if overwrite and resume is True:
+        raise RunError("resume and overwrite exclude each other: say whether to go on with the run or to replace it")
     if state is None or overwrite:
         if resume is True and state is None:
             raise RunError(f"{folder} holds no run to resume: leave resume out to begin one")

@@ -8,6 +8,7 @@ import contextlib
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,15 @@ from ._ledger import Ledger
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, Record
 from ._resume import changed_settings, decide, read_settings, refuse_changes
-from ._seed import be_deterministic, capture_rng, fresh_seed, restore_rng, seed_everything
+from ._seed import (
+    be_deterministic,
+    capture_rng,
+    deterministic_settings,
+    fresh_seed,
+    put_back_determinism,
+    restore_rng,
+    seed_everything,
+)
 from ._signals import Signals
 from ._stepper import Steppers
 from ._stopping import Stopping, direction_of
@@ -102,6 +111,8 @@ class Run:
         nonfinite: Literal["stop", "log"] = "stop",
         progress: bool | None = None,
     ) -> None:
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
+            raise ConfigError(f"seed must be a whole number, 0 or more and below 2**63. Found: {seed!r}")
         if nonfinite not in ("stop", "log"):
             raise ConfigError(f"nonfinite must be 'stop' or 'log'. Found: {nonfinite!r}")
         self.folder = Path(folder)
@@ -133,16 +144,18 @@ class Run:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
         self._open_checkpoints()
         resumes, changed = self._decide()
+        settings = dump_yaml(self._settings())
+        self._record.check_config(settings)
         self._make_parts()
         self._choose_seed(resumes)
         if resumes:
             self._keeper.go_back_to(self.checkpoints.find("latest"))
-        self._was_deterministic = torch.are_deterministic_algorithms_enabled()
+        self._determinism = deterministic_settings()
         promise = be_deterministic() if self._deterministic else None
         self._record.begin(
             {"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise}
         )
-        self._record.write_config(dump_yaml(self._settings()))
+        self._record.write_config(settings)
         self._record.write_environment(describe_environment(Path.cwd()), changes(Path.cwd()))
         self._display = Display(choose_screen(self._progress, sys.stdout))
         self._tee = Tee(self.folder / LOG, self._display.erase)
@@ -160,9 +173,12 @@ class Run:
         if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
             if state is not None:
                 self._record.clear(keep_lives=not self._overwrite)
-                self._open_checkpoints()
+                self.checkpoints.clear()
             return False, []
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
+        begun_with = self._record.info.get("seed")
+        if self.seed is not None and begun_with not in (None, self.seed):  # not even with resume=True: another order
+            refuse_changes(self.folder, [Difference("seed", begun_with, self.seed)])
         if self._resume == "auto":
             refuse_changes(self.folder, changed)
         return True, [*changed, *harmless]
@@ -182,8 +198,9 @@ class Run:
         self._epoch_open = self._trained = False
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
+        self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
-        self._loaders: list[Loader] = []
+        self._loaders: weakref.WeakSet[Loader] = weakref.WeakSet()  # with workers that end with the run
 
     def _choose_seed(self, resumes: bool) -> None:
         self._seeded = self.seed is not None
@@ -222,6 +239,7 @@ class Run:
             self._end_epoch()
         if self._trained and self._keeper.saved_step != self._cursor.step:
             self._save(Place(self._cursor.epoch, 0, 0))
+        self._signals.leave()
 
     def _farewell(self, error: BaseException) -> dict[str, Any]:
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
@@ -238,7 +256,7 @@ class Run:
         for loader in self._loaders:
             loader.close()
         if self._deterministic:
-            torch.use_deterministic_algorithms(self._was_deterministic)
+            put_back_determinism(self._determinism)
         with contextlib.suppress(OSError):  # a full disk must not hide the error that ended the run
             self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
         self._tee.close()
@@ -307,6 +325,8 @@ class Run:
             self._begin_epoch()
             yield self._cursor.epoch
             self._end_epoch()
+        if self._cursor.target == Place(self._cursor.epoch, 0, 0):  # resumed behind the last epoch
+            self._keeper.arrive(None)
 
     def batches(self, loader: Any) -> Iterator[Any]:
         """The batches of a ``Loader`` or of any iterable: on the device, normalised, counted, resumable.
@@ -315,11 +335,9 @@ class Run:
         """
         self._check_open("batches")
         source = open_source(loader)
-        if isinstance(loader, Loader) and loader not in self._loaders:
-            self._loaders.append(loader)
-        if self._evaluation_rng is not None:
-            return self._evaluation_loop(source)
-        return self._inner_loop(source) if self._source is not None else self._training_loop(source)
+        if isinstance(loader, Loader):
+            self._loaders.add(loader)
+        return self._loop(source)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context for the forward pass and the loss: half precision where that was chosen, nothing for fp32.
@@ -383,6 +401,7 @@ class Run:
         training = [layer for model in models for layer in model.modules() if layer.training]
         batch, self._count = (self._count, self._last), 1
         self._evaluation_rng = capture_rng()
+        self._evaluation_place = Place(self._cursor.epoch, self._cursor.loops, 0)
         self._ledger.begin_evaluation(name)
         self._phase = name
         try:
@@ -462,6 +481,7 @@ class Run:
 
     def _end_epoch(self) -> None:
         """Close the means, write the record, save when due, leave when asked to."""
+        self._leave_loop()  # an iterator that the user broke out of may still be held
         self._keeper.check_arrived()
         cursor, agenda = self._cursor, self._agenda
         step, epoch = cursor.step, cursor.epoch
@@ -491,7 +511,21 @@ class Run:
 
     # ---- batches ---------------------------------------------------------------------------------------------------
 
+    def _loop(self, source: Source) -> Iterator[Any]:
+        """Which kind of loop it is shows when it starts, not when it is asked for."""
+        if self._evaluation_rng is not None:
+            yield from self._evaluation_loop(source)
+        elif self._source is not None:
+            yield from self._inner_loop(source)
+        else:
+            yield from self._training_loop(source)
+
     def _training_loop(self, source: Source) -> Iterator[Any]:
+        if not self._epoch_open:
+            raise RunError(
+                "a training loop over run.batches(...) stands inside 'for epoch in run.epochs(...)'; outside it "
+                "there are only evaluations"
+            )
         if not self._cursor.begin_loop():
             return
         if self._cursor.target is not None:
@@ -506,8 +540,12 @@ class Run:
                     yield from self._steps(self._feed(source, self._cursor.drawn))
             self._steppers.finish()  # where the loop's length was not known, its last group may be short
         finally:
-            self._source = None
-            self._count, self._last = 1, False
+            if self._source is source:
+                self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        self._source = None
+        self._count, self._last = 1, False
 
     def _feed(self, source: Source, drawn: int) -> Iterator[Fed]:
         assert self.seed is not None
@@ -541,16 +579,13 @@ class Run:
         cursor, agenda = self._cursor, self._agenda
         if cursor.step >= agenda.next_report:
             self._report()
-        due = agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None
-        within_group = self._steppers.within_group
-        if due and not within_group:
+        if agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None:
             self._save(cursor.in_loop)
             self._signals.leave()
         if now >= self._display.next_draw:
             self._draw()
         enough = agenda.is_enough(cursor.step)
-        if not (due and within_group):  # a save that is due stays due until its group is stepped
-            self._plan()
+        self._plan()
         return enough
 
     def _plan(self) -> None:
@@ -561,14 +596,21 @@ class Run:
         """A loop inside a training step: its batches are prepared, its steps belong to the outer one."""
         outer = self._count, self._last
         try:
+            step = self._cursor.step
             for batch in self._feed(source, 0):
+                if self._cursor.step != step:
+                    raise RunError(
+                        "two run.batches(...) loops went on side by side, as in zip(): a resumed run could not find both "
+                        "places. Loop over one of them, and give its dataset what the other one holds"
+                    )
                 self._count = batch.samples
                 yield batch.data
         finally:
             self._count, self._last = outer
 
     def _evaluation_loop(self, source: Source) -> Iterator[Any]:
-        top_level = self._source is None and self._epoch_open
+        outside_step = self._source is None
+        top_level = outside_step and self._epoch_open
         if top_level and not self._cursor.begin_loop():
             return
         if top_level and self._cursor.target is not None:
@@ -583,15 +625,16 @@ class Run:
                 asked = time.perf_counter()
                 if asked >= self._display.next_draw:
                     self._draw()
-                if self._signals.received and top_level:
-                    self._leave_evaluation()
+                if self._signals.received and outside_step:
+                    self._leave_evaluation(top_level)
         self._count = 1
 
-    def _leave_evaluation(self) -> None:
+    def _leave_evaluation(self, top_level: bool) -> None:
         """Asked to stop: save the place before this evaluation, which changes nothing that is saved."""
         assert self._evaluation_rng is not None
-        restore_rng(self._evaluation_rng)
-        self._save(self._cursor.loop_start)
+        if top_level:
+            restore_rng(self._evaluation_rng)
+            self._save(self._evaluation_place)
         self._signals.leave()
 
     def _report(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _ORDER, _WEIGHTED = 0, 1  # which sequence of words: one Philox counter block for each purpose
 
 
@@ -111,9 +112,27 @@ def preserved_rng() -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+def deterministic_settings() -> tuple[bool, bool, bool, str | None]:
+    """What ``be_deterministic`` changes, as it is now."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        os.environ.get(_CUBLAS),
+    )
+
+
+def put_back_determinism(settings: tuple[bool, bool, bool, str | None]) -> None:
+    """Undo ``be_deterministic``."""
+    enabled, warn_only, torch.backends.cudnn.benchmark, workspace = settings
+    torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+    if workspace is None:
+        os.environ.pop(_CUBLAS, None)
+
+
 def be_deterministic() -> str:
     """Ask torch for deterministic algorithms; returns what that promises and what it cannot."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault(_CUBLAS, ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     return (

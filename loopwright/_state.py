@@ -131,11 +131,14 @@ def load_state(
     def wanted(values: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in values.items() if any(fnmatch.fnmatchcase(k, pattern) for pattern in patterns)}
 
-    own, given = wanted(module.state_dict()), wanted(clean_names(state))
+    names = dict(
+        zip(clean_names(own_state := module.state_dict()), own_state, strict=True)
+    )  # clean -> the module's own
+    own, given = wanted({clean: own_state[name] for clean, name in names.items()}), wanted(clean_names(state))
     report = _tensor_report(own, given)
     if strict and not report.complete:
         raise CheckpointError(f"{place} does not fit the {type(module).__name__}: {report}")
     if not own:
         raise CheckpointError(f"no tensor of the {type(module).__name__} has a name like {', '.join(patterns)}")
-    module.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
+    module.load_state_dict({names[name]: given[name] for name in report.loaded}, strict=False)
     return report

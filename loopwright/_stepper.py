@@ -35,7 +35,7 @@ class Stepper:
 
     @property
     def batches(self) -> int:
-        """How many batches were added since the last step; a checkpoint waits until there are none."""
+        """How many batches were added since the last step."""
         return self._batches
 
     def step(self) -> None:
@@ -60,12 +60,15 @@ class Stepper:
         self._batches = self._samples = self._first = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The scaler's state; a checkpoint is never taken within a group, so there is nothing else."""
-        return self._scaler.state_dict() if self._scaler else {}
+        """How far the group is; its gradients are saved with the model's parameters."""
+        group = {"batches": self._batches, "first": self._first, "samples": self._samples, "clip": self._clip}
+        return group | {"scaler": self._scaler.state_dict() if self._scaler else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self._scaler and state:
-            self._scaler.load_state_dict(dict(state))
+        self._batches, self._first, self._samples = state["batches"], state["first"], state["samples"]
+        self._clip = state["clip"]
+        if self._scaler and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
 
 
 class Steppers:
@@ -80,11 +83,6 @@ class Steppers:
     def __getitem__(self, name: str) -> Stepper:
         return self._steppers[name]
 
-    @property
-    def within_group(self) -> bool:
-        """Whether any of them holds gradients that were not stepped yet."""
-        return any(stepper.batches for stepper in self._steppers.values())
-
     def finish(self) -> None:
         """Step the groups that are short because their loop has ended."""
         for stepper in self._steppers.values():
@@ -96,4 +94,4 @@ class Steppers:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, stepper in self._steppers.items():
-            stepper.load_state_dict(state.get(name, {}))
+            stepper.load_state_dict(state[name])

@@ -10,14 +10,14 @@ from typing import Any, TextIO
 class _Stream:
     """A text stream that also writes into the log; everything else is the original stream's."""
 
-    def __init__(self, original: TextIO, log: TextIO, before: Callable[[str], None]) -> None:
+    def __init__(self, original: TextIO | None, log: TextIO, before: Callable[[str], None]) -> None:
         self._original, self._log, self._before = original, log, before
 
     def write(self, text: str) -> int:
         self._before(text)
         if not self._log.closed:
             self._log.write(text)
-        return self._original.write(text)
+        return self._original.write(text) if self._original is not None else len(text)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:

@@ -56,7 +56,7 @@ def parse_spans(spans: str | Sequence[str]) -> tuple[Span, ...]:
     >>> [str(span) for span in parse_spans("1 epoch, 500 steps")]
     ['1 epoch', '500 steps']
     """
-    parts = spans.split(",") if isinstance(spans, str) else list(spans)
+    parts = spans.split(",") if isinstance(spans, str) else list(spans) if isinstance(spans, Sequence) else [spans]
     return tuple(parse_span(part) for part in parts)
 
 

@@ -48,7 +48,12 @@ def test_a_loader_a_data_loader_and_plain_batches_are_taken_as_they_are(tmp_path
         for i in range(0, 30, 8)
     ]
     ends = []
-    for name, data in {"loader": lw.Loader(XY, 8, workers=0), "torch": DataLoader(XY, 8), "list": batches}.items():
+
+    class Batches:
+        def __iter__(self):
+            return iter(batches)
+
+    for name, data in {"loader": lw.Loader(XY, 8, workers=0), "torch": DataLoader(XY, 8), "batches": Batches()}.items():
         ends.append(fit(linear(), data, tmp_path / name, loss=F.cross_entropy).model)
     assert same_bits(ends[0], ends[1]) and same_bits(ends[0], ends[2])
 

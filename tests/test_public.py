@@ -10,7 +10,7 @@ import loopwright as lw
 NAMES = """
 CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder Loader
 LoopwrightError MissingExtra NonFiniteError Normalize RandomResizedCrop Run RunError Transform build_loss build_model
-build_optimizer build_scheduler build_transform choose_compute collate demo_photos fit free_folder load_config
+build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder load_config
 load_weights map_nested open_picture param_groups picture_grid prediction_sheet psnr read_checkpoint read_metrics
 read_run seed_everything small_resnet ssim steps_per topk_accuracy total_steps
 """.split()

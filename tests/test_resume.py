@@ -299,6 +299,66 @@ def test_training_further_after_the_end_is_the_longer_run(tmp_path: Path) -> Non
     assert same_bits(go(tmp_path / "two", 3, resume=True), longer)
 
 
+def test_an_evaluation_after_the_epochs_is_recorded_after_a_kill_in_it(tmp_path: Path) -> None:
+    def go(folder: Path, die: bool) -> float:
+        with lw.Run(folder, seed=0, device="cpu", progress=False) as run:
+            model = nn.Linear(1, 1)
+            run.register(model=model)
+            for epoch in run.epochs(5):
+                for _ in run.batches([torch.ones(2)] * 3):
+                    run.log(loss=1.0)
+                if epoch == 1:
+                    run.stop("enough")
+            with run.evaluate(model, name="test"):
+                for batch in run.batches([torch.ones(2, 1)] * 2):
+                    run.log(loss=model(batch).mean())
+                    if die:
+                        raise Interrupted
+            return run.value("test/loss")
+
+    expected = go(tmp_path / "whole", False)
+    with pytest.raises(Interrupted):
+        go(tmp_path / "cut", True)
+    assert go(tmp_path / "cut", False) == expected
+    assert record(tmp_path / "cut") == record(tmp_path / "whole")
+
+
+def test_two_loops_in_one_evaluation_survive_a_sigterm_in_the_second(tmp_path: Path) -> None:
+    def go(folder: Path, die: bool) -> None:
+        with lw.Run(folder, seed=0, device="cpu", progress=False) as run:
+            run.register(model=nn.Linear(1, 1))
+            for _ in run.epochs(2):
+                for _ in run.batches([torch.ones(2)] * 3):
+                    run.log(loss=1.0)
+                with run.evaluate():
+                    for part in (1.0, 2.0):
+                        for _ in run.batches([torch.ones(2)] * 3):
+                            run.log({f"part{part}": part})
+                            if die and part == 2.0:
+                                os.kill(os.getpid(), signal.SIGTERM)
+
+    go(tmp_path / "whole", False)
+    with pytest.raises(SystemExit):
+        go(tmp_path / "cut", True)
+    go(tmp_path / "cut", False)
+    assert record(tmp_path / "cut") == record(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_wrapped_models_resume(tmp_path: Path, wrap: Callable[[nn.Module], nn.Module]) -> None:
+    def go(die_at: int | None) -> None:
+        with lw.Run(tmp_path, seed=0, device="cpu", progress=False, save_every="1 steps") as run:
+            run.register(model=wrap(nn.Linear(1, 1)))
+            for _ in run.epochs(1):
+                for _ in run.batches([torch.ones(2)] * 3):
+                    if run.global_step == die_at:
+                        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        go(2)
+    go(None)
+
+
 class TestRefusals:
     """What does not fit is an error before anything is trained."""
 
@@ -342,6 +402,48 @@ class TestRefusals:
     def test_another_seed(self, cut: Path) -> None:
         with pytest.raises(lw.RunError, match="seed: 7 -> 8"), lw.Run(cut, seed=8, device="cpu", progress=False):
             pass
+
+    def test_another_seed_beside_an_equal_config(self, tmp_path: Path) -> None:
+        def go(seed: int, die: bool) -> None:
+            with lw.Run(tmp_path, seed=seed, config={"lr": 1}, device="cpu", progress=False) as run:
+                run.register(model=nn.Linear(1, 1))
+                for _ in run.epochs(3):
+                    for _ in run.batches([torch.ones(1)] * 3):
+                        pass
+                    if die and run.global_step == 6:
+                        raise Interrupted
+
+        with pytest.raises(Interrupted):
+            go(1, True)
+        with pytest.raises(lw.RunError, match="seed: 1 -> 2"):
+            go(2, False)
+
+    def test_data_that_grew(self, tmp_path: Path) -> None:
+        def go(count: int, die_at: int | None) -> None:
+            with lw.Run(tmp_path, seed=0, device="cpu", progress=False, save_every="1 steps") as run:
+                run.register(model=nn.Linear(1, 1))
+                for _ in run.epochs(1):
+                    for _ in run.batches(lw.Loader(range(count), 4, shuffle=True, workers=0)):
+                        if run.global_step == die_at:
+                            raise Interrupted
+
+        with pytest.raises(Interrupted):
+            go(30, 3)
+        with pytest.raises(lw.CheckpointError, match="an epoch of 30 samples, and now there are 40"):
+            go(40, None)
+
+    def test_a_schedule_that_would_be_stretched(self, tmp_path: Path) -> None:
+        def go(epochs: int, **more) -> None:
+            with lw.Run(tmp_path, seed=0, device="cpu", progress=False, **more) as run:
+                optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+                run.register(scheduler=torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * 3))
+                for _ in run.epochs(epochs):
+                    for _ in run.batches([torch.ones(1)] * 3):
+                        pass
+
+        go(1)
+        with pytest.raises(lw.CheckpointError, match="made for total_steps=3 and is now made for 9"):
+            go(3, resume=True)
 
     def test_code_with_fewer_loops(self, tmp_path: Path) -> None:
         def go(loops: int, die_at: int | None) -> None:

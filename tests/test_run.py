@@ -269,6 +269,100 @@ class TestKeepBest:
             train(run, numbers(2), 2, body=body)
 
 
+class TestOddLoops:
+    """Found by trying to break it."""
+
+    def test_an_iterator_that_is_still_held_does_not_swallow_the_next_epoch(self, tmp_path: Path) -> None:
+        held = []
+        with lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs(2):
+                held.append(run.batches(numbers(10)))
+                for number, _ in enumerate(held[-1]):
+                    run.log(loss=1.0)
+                    if number == 4:
+                        break
+        assert run.global_step == 10
+
+    def test_two_loops_side_by_side_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(lw.RunError, match="side by side"), lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs(1):
+                for _pair in zip(run.batches(numbers(3)), run.batches(numbers(3)), strict=True):
+                    pass
+
+    def test_training_outside_the_epochs_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(lw.RunError, match="stands inside 'for epoch"), lw.Run(tmp_path, **options()) as run:
+            list(run.batches(numbers(3)))
+
+    def test_a_metric_object_in_training_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(lw.ConfigError, match="keeps a state of its own"), lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs(1):
+                run.log(confusion=lw.Confusion(3))
+
+    def test_names_with_dots_are_names(self, tmp_path: Path) -> None:
+        def body(run: lw.Run, model: nn.Module, epoch: int) -> None:
+            with run.evaluate(model):
+                run.log({"mAP@0.5": [0.5, 0.9, 0.1][epoch]})
+            run.keep_best("val/mAP@0.5", "max")
+
+        with lw.Run(tmp_path, **options()) as run:
+            train(run, numbers(2), 3, body=body)
+        best = run.checkpoints.best("val/mAP@0.5")
+        assert best is not None and best.step == 4
+
+    def test_nan_weights_push_out_no_good_checkpoint(self, tmp_path: Path) -> None:
+        with pytest.raises(lw.NonFiniteError), lw.Run(tmp_path, **options(save_every="5 steps")) as run:
+            run.register(model=nn.Linear(1, 1))
+            for _ in run.epochs(1):
+                for number, _ in enumerate(run.batches(numbers(40)), 1):
+                    run.log(loss=math.nan if number > 12 else 1.0)
+        assert [entry.step for entry in run.checkpoints.entries] == [5, 10]
+
+    def test_reports_are_not_repeated_within_a_group(self, tmp_path: Path) -> None:
+        with lw.Run(tmp_path, **options(save_every="5 steps", report_every="5 steps")) as run:
+            model, optimizer = parts()
+            run.register(model=model, optimizer=optimizer)
+            for _ in run.epochs(1):
+                for batch in run.batches(numbers(12)):
+                    loss = model(batch).square().mean()
+                    run.step(loss, optimizer, accumulate=4)
+                    run.log(loss=loss)
+        assert [line["step"] for line in lw.read_metrics(tmp_path) if line["kind"] == "steps"] == [5, 10]
+
+
+class TestOtherPeoplesFiles:
+    def test_what_somebody_else_put_into_the_folders_stays(self, tmp_path: Path) -> None:
+        for name in ("notes.txt", "checkpoints/mine.pt", "checkpoints/src/a.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("mine")
+        for _ in range(2):
+            with lw.Run(tmp_path, **options(overwrite=True)) as run:
+                train(run, numbers(2), 1)
+        assert all((tmp_path / name).exists() for name in ("notes.txt", "checkpoints/mine.pt", "checkpoints/src/a.py"))
+
+    def test_a_configuration_that_is_not_of_a_run_stays(self, tmp_path: Path) -> None:
+        (tmp_path / "config.yaml").write_text("# my notes\nlr: 1\n")
+        with pytest.raises(lw.RunError, match="is not of a run"), lw.Run(tmp_path, **options()):
+            pass
+        assert "my notes" in (tmp_path / "config.yaml").read_text()
+
+    def test_a_run_whose_record_was_lost_is_not_mixed_into_another(self, tmp_path: Path) -> None:
+        with lw.Run(tmp_path, **options()) as run:
+            train(run, numbers(4), 3)
+        (tmp_path / "run.json").unlink()
+        with lw.Run(tmp_path, **options()) as run:
+            assert run.resumed
+
+    def test_resume_and_overwrite_exclude_each_other(self, tmp_path: Path) -> None:
+        with lw.Run(tmp_path, **options()) as run:
+            train(run, numbers(2), 1)
+        with (
+            pytest.raises(lw.RunError, match="exclude each other"),
+            lw.Run(tmp_path, **options(resume=True, overwrite=True)),
+        ):
+            pass
+        assert run.checkpoints.latest is not None and lw.read_run(tmp_path)["state"] == "finished"
+
+
 class TestStep:
     """run.step: scale, accumulate, clip, step."""
 

@@ -75,6 +75,11 @@ class Loader:
         self._drawn = 0  # samples of this epoch's order that were handed out
         self._resumed = False  # whether the next iteration goes on from there
 
+    @property
+    def samples(self) -> int:
+        """Samples an epoch."""
+        return len(self._order)
+
     def __len__(self) -> int:
         """Batches an epoch."""
         return self._batches_of(len(self._order))

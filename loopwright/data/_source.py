@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .._errors import CheckpointError
 from .._nested import leaves
 from .._seed import capture_rng, restore_rng, sample_seed
 from ._loader import Loader
@@ -41,7 +42,7 @@ class Source(Protocol):
 
 
 class LoaderSource:
-    """A ``Loader``: any place can be reached at once, so there is nothing to remember."""
+    """A ``Loader``: any place can be reached at once; all there is to remember is that its data are the same."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -56,10 +57,15 @@ class LoaderSource:
             yield Batch(batch.data, batch.count, batch.drawn)
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"samples": self._loader.samples}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing was remembered."""
+        before, now = state.get("samples", self._loader.samples), self._loader.samples
+        if before != now:
+            raise CheckpointError(
+                f"the checkpoint was taken in the middle of an epoch of {before} samples, and now there are {now}: their "
+                "order would be another. Put the data back as they were, or begin a new run from the weights"
+            )
 
 
 class IterableSource:

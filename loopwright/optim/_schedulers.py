@@ -89,12 +89,16 @@ def total_steps(loader: Any, length: int | str, *, accumulate: int = 1) -> int |
     9
     """
     limits = Limits([length])
-    if limits.epochs is None:
-        return None if math.isinf(limits.steps) else -(-int(limits.steps) // accumulate)
     try:
-        return limits.epochs * -(-len(loader) // accumulate)
+        per_epoch = len(loader)
     except TypeError:
         return None
+    if limits.epochs is not None:
+        return limits.epochs * -(-per_epoch // accumulate)
+    if math.isinf(limits.steps):
+        return None
+    epochs, rest = divmod(int(limits.steps), per_epoch)  # a group ends with its epoch
+    return epochs * -(-per_epoch // accumulate) + -(-rest // accumulate)
 
 
 def missing_arguments(name: str, arguments: dict[str, Any]) -> list[str]:
