@@ -13,13 +13,13 @@ import resource
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks._task import Batch
 
 WARM = 100
-CHUNK = 10
+CHUNK = 5
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,16 @@ class Instant:
 
 @dataclass
 class TimedBatches:
-    """An iterable of `len` batches: some to warm up, `alone` timed without company, `paired` in turns with `bare`."""
+    """An iterable of `len` batches: some to warm up, `alone` timed without company, `paired` timed in turns with `bare`.
+
+    `bare` does one bare step each time it is asked: one endless loop, for to enter a new one with each chunk would cost
+    the bare side some 20 us a chunk. Chunks are equal, because the first step after a switch is slower, on both sides.
+    """
 
     batches: Sequence[Batch]
     alone: int
     paired: int
-    bare: Callable[[Iterator[Batch]], None]
+    bare: Iterator[None]
     inside_s: float = 0.0
     _alone: Instant = Instant(0.0, 0.0, 0.0, 0)
     _paired: list[tuple[Instant, Instant]] = field(default_factory=list)
@@ -70,11 +74,10 @@ class TimedBatches:
         began = Instant.now()
         yield from itertools.islice(endless, self.alone)
         self._alone = Instant.now() - began
-        company = itertools.cycle(self.batches)
-        self.bare(itertools.islice(company, WARM))
+        _take(self.bare, WARM)
         for _ in range(self.paired // CHUNK):
             first = Instant.now()
-            self.bare(itertools.islice(company, CHUNK))
+            _take(self.bare, CHUNK)
             second = Instant.now()
             yield from itertools.islice(endless, CHUNK)
             self._paired.append((second - first, Instant.now() - second))
@@ -91,16 +94,20 @@ class TimedBatches:
             "alone_wall": self._alone.wall * 1e6 / self.alone,
             "alone_cpu": self._alone.cpu * 1e6 / self.alone,
             "others_cpu": (self._alone.cpu - self._alone.thread) * 1e6 / self.alone,
-            "bare_wall": _mean(bare.wall for bare, _ in pairs),
-            "over_wall": _mean(system.wall - bare.wall for bare, system in pairs),
-            "all_bare_wall": _mean(bare.wall for bare, _ in self._paired),
-            "all_over_wall": _mean(system.wall - bare.wall for bare, system in self._paired),
-            "all_bare_cpu": _mean(bare.cpu for bare, _ in self._paired),
-            "all_over_cpu": _mean(system.cpu - bare.cpu for bare, system in self._paired),
             "undisturbed": len(undisturbed) / len(self._paired),
+            **_compare(pairs, "wall"),
+            **{f"all_{name}": value for name, value in _compare(self._paired, "wall").items()},
+            **_compare(self._paired, "cpu"),
         }
 
 
-def _mean(chunks: Iterable[float]) -> float:
-    """Microseconds a step, of seconds a chunk."""
-    return statistics.fmean(chunks) * 1e6 / CHUNK
+def _compare(pairs: Sequence[tuple[Instant, Instant]], clock: str) -> dict[str, float]:
+    """Microseconds a step, of pairs of chunks."""
+    bare = statistics.fmean(getattr(bare, clock) for bare, _ in pairs) * 1e6 / CHUNK
+    system = statistics.fmean(getattr(system, clock) for _, system in pairs) * 1e6 / CHUNK
+    return {f"bare_{clock}": bare, f"over_{clock}": system - bare}
+
+
+def _take(steps: Iterator[None], count: int) -> None:
+    for _ in itertools.islice(steps, count):
+        pass

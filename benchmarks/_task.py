@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -42,3 +42,13 @@ def bare_loop(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Itera
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+def bare_steps(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[Batch]) -> Iterator[None]:
+    """The same loop, one step each time it is asked for the next."""
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import random
+import re
 import shutil
 import sys
 from collections import Counter
@@ -255,7 +256,7 @@ def _parting(found: str | None, expected: str | None) -> str:
 
 def _nameless(place: str) -> str:
     """`os.rename .step-000015.4711.tmp step-000015` without its numbers, so that equal places are counted together."""
-    return "".join("#" if c.isdigit() else c for c in place)
+    return re.sub(r"tmp[a-z0-9_]{8}|\d+", "#", place)
 
 
 def _tail(folder: Path) -> str:

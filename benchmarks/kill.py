@@ -79,9 +79,7 @@ def rows_of(training: Training, installed: str, found: Mapping[str, Any], second
 
     return [
         row("kills", kills, "kills", note=f"{how_killed(found)}; {seconds:.0f} s in all"),
-        row(
-            "kills inside a save, by what it left", found["inside_saves"], f"of {kills}", kills, places(found["places"])
-        ),
+        row("kills inside a save, by what it left", found["inside_saves"], f"of {kills}", kills),
         row("uninterrupted: same weights", found["agreeing"], f"of {references}", references),
         row("killed: same final weights", found["same_weights"], f"of {runs}", runs, f"by {training.resumes_by}"),
         row("killed: same history, byte for byte", history, f"of {runs}", runs),
@@ -105,17 +103,13 @@ def how_killed(found: Mapping[str, Any]) -> str:
     """What aimed the kills, and how the lives were lived."""
     kinds = ", ".join(f"{count} by {kind}" for kind, count in sorted(found["kinds"].items()))
     fresh = f"{found['groups']} with their workers; {found['fresh']} lives in new interpreters"
-    return f"{kinds}; {fresh}; workers before and after: {pairs(found['workers'])}"
+    workers = f"workers before and after: {listed(found['workers'])}"
+    return "; ".join((kinds, fresh, workers, f"file operations that they came before: {listed(found['places'])}"))
 
 
-def pairs(workers: Mapping[str, int]) -> str:
-    """How many workers one life had and the next one: `0->2 x 5, ...`."""
-    return ", ".join(f"{pair} x {count}" for pair, count in sorted(workers.items()))
-
-
-def places(found: Mapping[str, int]) -> str:
-    """The file operations that a kill came before."""
-    return "just before: " + ", ".join(f"{place} x {count}" for place, count in sorted(found.items())) if found else ""
+def listed(counts: Mapping[str, int]) -> str:
+    """`0->2 x 5, ...`, most often first."""
+    return ", ".join(f"{what} x {count}" for what, count in sorted(counts.items(), key=lambda item: -item[1])) or "none"
 
 
 if __name__ == "__main__":

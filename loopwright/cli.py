@@ -88,9 +88,13 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
+    import torch
+
     from .recipes._classify import train
     from .recipes._demo import demo_settings
 
+    # The demo's network is too small to gain from two threads, and loses much where they wait for each other.
+    torch.set_num_threads(1)
     _say_done(train(demo_settings(asked.settings)))
     return 0
 

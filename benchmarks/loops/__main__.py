@@ -4,6 +4,7 @@ python -m benchmarks.loops MODULE CASE STEPS RESULT.json
 """
 
 import importlib
+import itertools
 import json
 import sys
 import tempfile
@@ -37,11 +38,11 @@ def time_imports(module: str) -> dict[str, float]:
 def time_training(module: str, display: bool, steps: int) -> dict[str, float]:
     """Microseconds a step, and the seconds that the run took besides its steps."""
     from benchmarks._clock import TimedBatches
-    from benchmarks._task import bare_loop, new_batches, new_model, new_optimizer
+    from benchmarks._task import bare_steps, new_batches, new_model, new_optimizer
 
     company = new_model()
-    optimizer = new_optimizer(company)
-    batches = TimedBatches(new_batches(), steps, steps, lambda part: bare_loop(company, optimizer, part))
+    bare = bare_steps(company, new_optimizer(company), itertools.cycle(new_batches()))
+    batches = TimedBatches(new_batches(), steps, steps, bare)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         importlib.import_module(f"benchmarks.loops.{module}").train(batches, display, Path(folder))

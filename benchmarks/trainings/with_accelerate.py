@@ -60,11 +60,7 @@ def saved(folder: Path) -> list[Saved]:
 
 
 def leftovers(folder: Path) -> set[str]:
-    return {path.name for path in _newest_first(folder) if not _is_whole(path)}
-
-
-def _is_whole(path: Path) -> bool:
-    return {file.name for file in path.iterdir()} >= FILES and _load(path) is not None
+    return {path.name for path in _newest_first(folder) if _load(path) is None}
 
 
 def history(folder: Path) -> bytes | None:
@@ -80,6 +76,8 @@ def _step(path: Path) -> int:
 
 
 def _load(path: Path) -> str | None:
+    if not {file.name for file in path.iterdir()} >= FILES:
+        return None
     try:
         return digest(load_file(path / "model.safetensors"))
     except Exception:  # whatever a torn file raises
