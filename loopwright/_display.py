@@ -30,25 +30,27 @@ class Display:
         self.next_draw = self._began + screen.seconds
 
     @contextlib.contextmanager
-    def loop(self, title: str, length: int | None) -> Iterator[None]:
-        """A loop over batches begins; loops may be nested."""
+    def loop(self, title: str, length: int | None, *, training: bool) -> Iterator[None]:
+        """A loop over batches begins; loops may be nested. Only training counts for the epoch's rates."""
         loop = _Loop(title, length)
         self._loops.append(loop)
         try:
             yield
         finally:
             self._loops.remove(loop)
+            if training:
+                self._epoch.samples += loop.speed.samples
+                self._epoch.waited += loop.speed.waited
 
     def begin_epoch(self) -> None:
         self._epoch.start()
 
-    def add(self, samples: int, waited: float, *, training: bool = True) -> None:
+    def add(self, samples: int, waited: float) -> None:
         """One batch more: its samples, and the seconds that the loop waited for it."""
         loop = self._loops[-1]
         loop.done += 1
-        for speed in (loop.speed, self._epoch) if training else (loop.speed,):
-            speed.samples += samples
-            speed.waited += waited
+        loop.speed.samples += samples
+        loop.speed.waited += waited
 
     def loop_rates(self) -> dict[str, float]:
         return self._loops[-1].speed.read()

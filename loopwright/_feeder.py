@@ -36,8 +36,9 @@ class Feeder:
         """The batches of an epoch from a place on."""
         batches = source.open(epoch, seed, drawn)
         if source.draws_here:
-            for batch in batches:
-                yield Fed(self._prepare(batch.data, source)(), batch.samples, batch.drawn, batch.last)
+            as_they_are = self._side is None and source.normalize is None and self._compute.device.type == "cpu"
+            for data, samples, used, last in batches:
+                yield Fed(data if as_they_are else self._prepare(data, source)(), samples, used, last)
             return
         prepared = ((self._prepare(batch.data, source), batch) for batch in batches)
         ahead = next(prepared, None)

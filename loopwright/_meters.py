@@ -48,19 +48,18 @@ class _Sums:
 class Meter:
     """One logged name: what is not read yet, and its sums over the report interval and over the phase."""
 
-    tensors: list[Tensor] = field(default_factory=list)
+    pending: list[Any] = field(default_factory=list)  # numbers, and tensors of one element that are on a device
     weights: list[float] = field(default_factory=list)
     interval: _Sums = field(default_factory=_Sums)
     phase: _Sums = field(default_factory=_Sums)
 
     def read(self) -> None:
-        """Bring pending values to the host: one transfer for all of them."""
-        if self.tensors:
-            for value, weight in zip(torch.stack(self.tensors).tolist(), self.weights, strict=True):
-                self.interval.add(value, weight)
-                self.phase.add(value, weight)
-            self.tensors.clear()
-            self.weights.clear()
+        """Bring pending values to the host, one transfer for all of them, and add them up in their order."""
+        for value, weight in zip(_on_host(self.pending), self.weights, strict=True):
+            self.interval.add(value, weight)
+            self.phase.add(value, weight)
+        self.pending.clear()
+        self.weights.clear()
 
 
 class Meters:
@@ -82,13 +81,14 @@ class Meters:
                 self._log_object(name, value)
                 return
             meter = self._meters[name] = Meter()
-        if isinstance(value, Tensor):
-            self._log_tensor(name, meter, value, weight)
+        if not isinstance(value, Tensor):
+            meter.pending.append(_number(name, value))
+        elif value.ndim == 0:
+            # Its value now: the caller may change the tensor in place, or a captured graph write over it.
+            meter.pending.append(value.item() if value.is_cpu else value.detach().clone())
         else:
-            meter.read()  # in the order they came
-            number = _number(name, value)
-            meter.interval.add(number, weight)
-            meter.phase.add(number, weight)
+            weight = self._log_many(name, meter, value, weight)
+        meter.weights.append(weight)
 
     def _log_object(self, name: str, metric: Any) -> None:
         if not self._takes_objects:
@@ -98,25 +98,17 @@ class Meters:
             )
         self._objects[name] = metric
 
-    def _log_tensor(self, name: str, meter: Meter, value: Tensor, weight: float) -> None:
-        if value.ndim == 0:
-            # A copy: the caller may change the tensor in place, or a captured graph write over it.
-            meter.tensors.append(value.detach().clone())
-        elif value.numel() == 1:
-            meter.tensors.append(value.detach().reshape(()).clone())
-        elif value.ndim == 1 and value.numel() > 0:
-            meter.tensors.append(value.detach().double().mean().to(torch.get_default_dtype()))
-            weight = float(value.numel())
-        else:
+    def _log_many(self, name: str, meter: Meter, value: Tensor, weight: float) -> float:
+        """A tensor that is no scalar; returns the weight it has."""
+        if value.numel() == 1:
+            meter.pending.append(value.detach().reshape(()).clone())
+            return weight
+        if value.ndim != 1 or value.numel() == 0:
             raise ValueError(
                 f"{name} has shape {tuple(value.shape)}: log one number, or one number a sample (N,); reduce it first"
             )
-        meter.weights.append(weight)
-        if len(meter.tensors) > 1 and meter.tensors[-2].device != meter.tensors[-1].device:
-            *before, last = meter.tensors
-            meter.tensors, weights = before, [meter.weights.pop()]
-            meter.read()
-            meter.tensors, meter.weights = [last], weights
+        meter.pending.append(value.detach().float().mean())
+        return float(value.numel())
 
     def interval(self) -> dict[str, float]:
         """Means since the last call."""
@@ -159,6 +151,19 @@ class Meters:
             name: Meter(interval=_Sums(**interval), phase=_Sums(**phase)) for name, (interval, phase) in state.items()
         }
         self._objects.clear()
+
+
+def _on_host(pending: list[Any]) -> list[float]:
+    """Numbers as they are; all tensors of one device in one transfer."""
+    places: dict[torch.device, list[int]] = {}
+    for index, value in enumerate(pending):
+        if isinstance(value, Tensor):
+            places.setdefault(value.device, []).append(index)
+    values = list(pending)
+    for indices in places.values():
+        for index, value in zip(indices, torch.stack([pending[i] for i in indices]).tolist(), strict=True):
+            values[index] = value
+    return values
 
 
 def _number(name: str, value: Any) -> float:

@@ -534,7 +534,7 @@ class Run:
             self._save(self._cursor.loop_start)
         self._source = source
         try:
-            with self._display.loop("train", source.length()):
+            with self._display.loop("train", source.length(), training=True):
                 self._plan()
                 if not self._agenda.is_enough(self._cursor.step):
                     yield from self._steps(self._feed(source, self._cursor.drawn))
@@ -616,12 +616,12 @@ class Run:
         if top_level and self._cursor.target is not None:
             self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
-        with self._display.loop(self._phase, source.length()):
+        with self._display.loop(self._phase, source.length(), training=False):
             asked = time.perf_counter()
             for batch in self._feed(source, 0):
                 self._count, waited = batch.samples, time.perf_counter() - asked
                 yield batch.data
-                self._display.add(batch.samples, waited, training=False)
+                self._display.add(batch.samples, waited)
                 asked = time.perf_counter()
                 if asked >= self._display.next_draw:
                     self._draw()

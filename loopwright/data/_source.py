@@ -144,7 +144,8 @@ def count_samples(batch: Any) -> int:
     >>> count_samples({"image": torch.zeros(4, 3, 2, 2), "label": torch.zeros(4)})
     4
     """
-    if isinstance(batch, Tensor):
-        return batch.shape[0] if batch.ndim else 1
+    head = batch[0] if type(batch) in (tuple, list) and batch else batch  # the customary kinds, without a walk
+    if isinstance(head, Tensor):
+        return head.shape[0] if head.ndim else 1
     first = next(leaves(batch, Tensor), None)
     return first.shape[0] if first is not None and first.ndim else 1
