@@ -1,23 +1,14 @@
 """``Feeder``: batches moved to the device and normalised, ahead of use where that changes nothing. Counts no steps."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._device import Compute
 from ._nested import leaves
-from .data._source import Source
-
-
-class Fed(NamedTuple):
-    """A batch ready for the loop."""
-
-    data: Any
-    samples: int  # that it holds
-    drawn: int  # samples of the loader's order that it used up
-    last: bool  # whether it is known that the loop ends with it
+from .data._source import Batch, Source
 
 
 class Feeder:
@@ -32,19 +23,21 @@ class Feeder:
         self._compute = compute
         self._side = torch.cuda.Stream(compute.device) if compute.device.type == "cuda" else None
 
-    def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Fed]:
+    def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         """The batches of an epoch from a place on."""
         batches = source.open(epoch, seed, drawn)
-        if source.draws_here:
-            as_they_are = self._side is None and source.normalize is None and self._compute.device.type == "cpu"
-            for data, samples, used, last in batches:
-                yield Fed(data if as_they_are else self._prepare(data, source)(), samples, used, last)
-            return
+        if not source.draws_here:
+            return self._ahead(batches, source)
+        if self._compute.device.type == "cpu" and source.normalize is None:
+            return batches  # there is nothing to prepare
+        return (batch._replace(data=self._prepare(batch.data, source)()) for batch in batches)
+
+    def _ahead(self, batches: Iterator[Batch], source: Source) -> Iterator[Batch]:
         prepared = ((self._prepare(batch.data, source), batch) for batch in batches)
         ahead = next(prepared, None)
         while ahead is not None:
             (take, batch), ahead = ahead, next(prepared, None)
-            yield Fed(take(), batch.samples, batch.drawn, ahead is None)
+            yield Batch(take(), batch.samples, batch.drawn, ahead is None)
 
     def _prepare(self, data: Any, source: Source) -> Callable[[], Any]:
         """Start moving a batch; the function that is returned gives it to the loop."""

@@ -25,7 +25,7 @@ from ._device import choose_compute
 from ._display import Display
 from ._environment import describe_environment
 from ._errors import ConfigError, RunError
-from ._feeder import Fed, Feeder
+from ._feeder import Feeder
 from ._git import changes
 from ._keeper import Keeper
 from ._ledger import Ledger
@@ -48,7 +48,7 @@ from ._tee import Tee
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
 from .data._loader import Loader
-from .data._source import Source, open_source
+from .data._source import Batch, Source, open_source
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -547,11 +547,11 @@ class Run:
         self._source = None
         self._count, self._last = 1, False
 
-    def _feed(self, source: Source, drawn: int) -> Iterator[Fed]:
+    def _feed(self, source: Source, drawn: int) -> Iterator[Batch]:
         assert self.seed is not None
         return self._feeder.feed(source, self._cursor.epoch, self.seed, drawn)
 
-    def _steps(self, batches: Iterator[Fed]) -> Iterator[Any]:
+    def _steps(self, batches: Iterator[Batch]) -> Iterator[Any]:
         """The hot loop: one comparison a step decides whether anything at all is due."""
         cursor, agenda, display, signals, clock = (
             self._cursor,
