@@ -21,18 +21,27 @@ class Agenda:
         self._began = self._saved_at = time.perf_counter()
         self.limits = Limits([0])
         self.stop_reason: str | None = None
+        self._steps_per_epoch: int | None = None
         self.next_report = self.next_save = self.next_step = self.next_time = math.inf
 
-    def plan(self, cursor: Cursor, steps_per_epoch: int | None, next_draw: float) -> None:
-        """Look ahead from where training is."""
-        self.next_report = (cursor.step // self._report_steps + 1) * self._report_steps
-        self.next_save = self._save.next_step(cursor.step, cursor.epoch, cursor.epoch_step, steps_per_epoch)
+    def begin_loop(self, steps_per_epoch: int | None) -> None:
+        """A loop over batches begins: what was planned before it counts no more."""
+        self._steps_per_epoch = steps_per_epoch
+        self.next_report = self.next_save = 0
+
+    def plan(self, cursor: Cursor, next_draw: float) -> None:
+        """Look ahead from where training is. What was planned and is still to come stays as it is."""
+        step = cursor.step
+        if step >= self.next_report:
+            self.next_report = (step // self._report_steps + 1) * self._report_steps
+        if step >= self.next_save:
+            self.next_save = self._save.next_step(step, cursor.epoch, cursor.epoch_step, self._steps_per_epoch)
         self.next_step = min(self.next_report, self.next_save, self.limits.steps)
         deadline = self._began - self._elapsed_before + self.limits.seconds
-        self.next_time = min(next_draw, self._saved_at + self._save.seconds(), deadline)
+        self.next_time = min(next_draw, self._saved_at + self._save.seconds, deadline)
 
     def save_is_due(self, step: int, now: float) -> bool:
-        return step >= self.next_save or now >= self._saved_at + self._save.seconds()
+        return step >= self.next_save or now >= self._saved_at + self._save.seconds
 
     def save_is_due_after(self, epochs_done: int) -> bool:
         return self._save.at_epoch(epochs_done) or self.save_is_due(-1, time.perf_counter())

@@ -14,7 +14,6 @@ from ._speed import Speed
 class _Loop:
     title: str
     length: int | None
-    done: int = 0
     speed: Speed = field(default_factory=Speed)
 
 
@@ -30,12 +29,15 @@ class Display:
         self.next_draw = self._began + screen.seconds
 
     @contextlib.contextmanager
-    def loop(self, title: str, length: int | None, *, training: bool) -> Iterator[None]:
-        """A loop over batches begins; loops may be nested. Only training counts for the epoch's rates."""
+    def loop(self, title: str, length: int | None, *, training: bool) -> Iterator[Speed]:
+        """A loop over batches begins, which counts what it does; loops may be nested.
+
+        Only training counts for the epoch's rates.
+        """
         loop = _Loop(title, length)
         self._loops.append(loop)
         try:
-            yield
+            yield loop.speed
         finally:
             self._loops.remove(loop)
             if training:
@@ -44,13 +46,6 @@ class Display:
 
     def begin_epoch(self) -> None:
         self._epoch.start()
-
-    def add(self, samples: int, waited: float) -> None:
-        """One batch more: its samples, and the seconds that the loop waited for it."""
-        loop = self._loops[-1]
-        loop.done += 1
-        loop.speed.samples += samples
-        loop.speed.waited += waited
 
     def loop_rates(self) -> dict[str, float]:
         return self._loops[-1].speed.read()
@@ -62,7 +57,7 @@ class Display:
         """Redraw the live lines."""
         self.next_draw = time.perf_counter() + self._screen.seconds
         loop = self._loops[-1]
-        line = loop_line(loop.title, loop.done, loop.length, values, loop.speed.read())
+        line = loop_line(loop.title, loop.speed.batches, loop.length, values, loop.speed.read())
         self._screen.draw([*self._overall(epoch, epochs, step), line])
 
     def print_epoch(self, epoch: int, epochs: int | None, step: int, values: Mapping[str, float], remark: str) -> None:
@@ -81,7 +76,7 @@ class Display:
         if not epochs:
             return []
         outer = self._loops[0]
-        done = epoch + (min(outer.done / outer.length, 1.0) if outer.length else 0.0)
+        done = epoch + (min(outer.speed.batches / outer.length, 1.0) if outer.length else 0.0)
         if self._began_at is None:
             self._began_at, self._began = done, time.perf_counter()
         gone = done - self._began_at

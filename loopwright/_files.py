@@ -73,6 +73,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 class JsonLines:
     """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none."""
 
@@ -81,7 +84,10 @@ class JsonLines:
         self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def append(self, values: Mapping[str, Any]) -> None:
-        line = json.dumps({k: strict_number(v) for k, v in values.items()}, ensure_ascii=False)
+        try:
+            line = _ENCODER.encode(dict(values))
+        except ValueError:  # a number that JSON has not
+            line = _ENCODER.encode(strict_number(dict(values)))
         self._file.write(line.encode() + b"\n")
 
     def size(self) -> int:

@@ -14,15 +14,11 @@ class Ledger:
 
     def __init__(self, lines: JsonLines, nonfinite: Literal["stop", "log"]) -> None:
         self._lines, self._nonfinite = lines, nonfinite
-        self._training, self._evaluation = Meters(takes_objects=False), Meters(takes_objects=True)
-        self._phase: str | None = None  # the evaluation that is going on
+        self._training = Meters(takes_objects=False)
+        self.meters = self._training  # of the present phase
+        self._phase = ""  # the evaluation that is going on
         self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
         self.shown: dict[str, float] = {}  # what was reported last
-
-    def log(self, values: Mapping[str, Any], weight: float) -> None:
-        meters = self._training if self._phase is None else self._evaluation
-        for name, value in values.items():
-            meters.log(name, value, weight)
 
     def report(self, step: int, epoch: int, rates: Mapping[str, float]) -> None:
         """Write the means since the last report."""
@@ -43,21 +39,20 @@ class Ledger:
         self._stop_if_nonfinite(_prefixed("train", self._training.peek()), step, epoch)
 
     def begin_evaluation(self, name: str) -> None:
-        self._phase, self._evaluation = name, Meters(takes_objects=True)
+        self._phase, self.meters = name, Meters(takes_objects=True)
 
     def end_evaluation(self, step: int, epoch: int) -> None:
         """Write the means of the evaluation."""
-        assert self._phase is not None
-        values = _prefixed(self._phase, self._evaluation.close()[0])
+        values = _prefixed(self._phase, self.meters.close()[0])
         self._measured |= {name: (step, value) for name, value in values.items()}
         self._write("evaluation", step, epoch, values)
 
     def leave_evaluation(self) -> None:
-        self._phase = None
+        self.meters = self._training
 
     def peek(self) -> dict[str, float]:
         """Means of the present phase so far. Waits for the device."""
-        return (self._training if self._phase is None else self._evaluation).peek()
+        return self.meters.peek()
 
     def measured_at(self, step: int) -> dict[str, float]:
         """What was measured at a step: means by name."""

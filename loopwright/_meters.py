@@ -4,7 +4,7 @@ Sums are Python floats added one after the other, so reading earlier or later, a
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,26 +15,41 @@ from ._errors import ConfigError
 
 
 @dataclass
-class _Sums:
-    """Weighted sums of one name since some moment."""
+class _Mean:
+    """Weighted sum of one name since some moment."""
 
     weight: float = 0.0
     total: float = 0.0
-    squares: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
 
-    def add(self, value: float, weight: float) -> None:
-        self.weight += weight
-        self.total += value * weight
-        self.squares += value * value * weight
-        # Written so that a NaN shows up, whichever comes first.
-        self.low = value if not value >= self.low else self.low
-        self.high = value if not value <= self.high else self.high
+    def add(self, values: Sequence[float], weights: Sequence[float]) -> None:
+        weight_sum, total = self.weight, self.total
+        for value, weight in zip(values, weights, strict=True):
+            weight_sum += weight
+            total += value * weight
+        self.weight, self.total = weight_sum, total
 
     @property
     def mean(self) -> float:
         return self.total / self.weight if self.weight else math.nan
+
+
+@dataclass
+class _Spread(_Mean):
+    """The same, with what deviation and extremes need."""
+
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, values: Sequence[float], weights: Sequence[float]) -> None:
+        super().add(values, weights)
+        squares, low, high = self.squares, self.low, self.high
+        for value, weight in zip(values, weights, strict=True):
+            squares += value * value * weight
+            # Written so that a NaN shows up, whichever comes first.
+            low = value if not value >= low else low
+            high = value if not value <= high else high
+        self.squares, self.low, self.high = squares, low, high
 
     @property
     def std(self) -> float:
@@ -50,14 +65,14 @@ class Meter:
 
     pending: list[Any] = field(default_factory=list)  # numbers, and tensors of one element that are on a device
     weights: list[float] = field(default_factory=list)
-    interval: _Sums = field(default_factory=_Sums)
-    phase: _Sums = field(default_factory=_Sums)
+    interval: _Mean = field(default_factory=_Mean)
+    phase: _Spread = field(default_factory=_Spread)
 
     def read(self) -> None:
         """Bring pending values to the host, one transfer for all of them, and add them up in their order."""
-        for value, weight in zip(_on_host(self.pending), self.weights, strict=True):
-            self.interval.add(value, weight)
-            self.phase.add(value, weight)
+        values = _on_host(self.pending)
+        self.interval.add(values, self.weights)
+        self.phase.add(values, self.weights)
         self.pending.clear()
         self.weights.clear()
 
@@ -70,25 +85,28 @@ class Meters:
         self._objects: dict[str, Any] = {}
         self._takes_objects = takes_objects
 
-    def log(self, name: str, value: Any, weight: float) -> None:
-        """Take one value: a number, a tensor of one element, one number a sample (N,), or a metric object.
+    def log(self, values: Mapping[str, Any], weight: float) -> None:
+        """Take one value of each name: a number, a tensor of one element, one number a sample (N,), or a metric object.
 
         A metric object has ``compute`` and ``reset`` (torchmetrics' have); it is read when the phase ends.
         """
-        meter = self._meters.get(name)
-        if meter is None:
-            if hasattr(value, "compute") and hasattr(value, "reset"):
-                self._log_object(name, value)
-                return
-            meter = self._meters[name] = Meter()
-        if not isinstance(value, Tensor):
-            meter.pending.append(_number(name, value))
-        elif value.ndim == 0:
-            # Its value now: the caller may change the tensor in place, or a captured graph write over it.
-            meter.pending.append(value.item() if value.is_cpu else value.detach().clone())
-        else:
-            weight = self._log_many(name, meter, value, weight)
-        meter.weights.append(weight)
+        for name, value in values.items():
+            meter = self._meters.get(name)
+            if meter is None:
+                if hasattr(value, "compute") and hasattr(value, "reset"):
+                    self._log_object(name, value)
+                    continue
+                meter = self._meters[name] = Meter()
+            weighs = weight
+            if not isinstance(value, Tensor):
+                value = _number(name, value)
+            else:
+                if value.ndim:
+                    value, weighs = _reduced(name, value, weight)
+                # Its value now: the caller may change the tensor in place, or a captured graph write over it.
+                value = value.item() if value.is_cpu else value.detach().clone()
+            meter.pending.append(value)
+            meter.weights.append(weighs)
 
     def _log_object(self, name: str, metric: Any) -> None:
         if not self._takes_objects:
@@ -98,18 +116,6 @@ class Meters:
             )
         self._objects[name] = metric
 
-    def _log_many(self, name: str, meter: Meter, value: Tensor, weight: float) -> float:
-        """A tensor that is no scalar; returns the weight it has."""
-        if value.numel() == 1:
-            meter.pending.append(value.detach().reshape(()).clone())
-            return weight
-        if value.ndim != 1 or value.numel() == 0:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}: log one number, or one number a sample (N,); reduce it first"
-            )
-        meter.pending.append(value.detach().float().mean())
-        return float(value.numel())
-
     def interval(self) -> dict[str, float]:
         """Means since the last call."""
         means = {}
@@ -117,7 +123,7 @@ class Meters:
             meter.read()
             if meter.interval.weight:
                 means[name] = meter.interval.mean
-                meter.interval = _Sums()
+                meter.interval = _Mean()
         return means
 
     def peek(self) -> dict[str, float]:
@@ -148,13 +154,15 @@ class Meters:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._meters = {
-            name: Meter(interval=_Sums(**interval), phase=_Sums(**phase)) for name, (interval, phase) in state.items()
+            name: Meter(interval=_Mean(**interval), phase=_Spread(**phase)) for name, (interval, phase) in state.items()
         }
         self._objects.clear()
 
 
 def _on_host(pending: list[Any]) -> list[float]:
     """Numbers as they are; all tensors of one device in one transfer."""
+    if set(map(type, pending)) <= {float}:
+        return pending
     places: dict[torch.device, list[int]] = {}
     for index, value in enumerate(pending):
         if isinstance(value, Tensor):
@@ -164,6 +172,17 @@ def _on_host(pending: list[Any]) -> list[float]:
         for index, value in zip(indices, torch.stack([pending[i] for i in indices]).tolist(), strict=True):
             values[index] = value
     return values
+
+
+def _reduced(name: str, value: Tensor, weight: float) -> tuple[Tensor, float]:
+    """A scalar of a tensor that is none, and what it weighs."""
+    if value.numel() == 1:
+        return value.reshape(()), weight
+    if value.ndim != 1 or value.numel() == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}: log one number, or one number a sample (N,); reduce it first"
+        )
+    return value.detach().float().mean(), float(value.numel())
 
 
 def _number(name: str, value: Any) -> float:

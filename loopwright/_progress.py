@@ -57,7 +57,7 @@ class PlainLines:
 class Terminal:
     """Live lines at the foot of a terminal, redrawn in place."""
 
-    seconds = 0.25
+    seconds = 0.5
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -65,9 +65,9 @@ class Terminal:
         self._at_line_start = True
 
     def draw(self, lines: Sequence[str]) -> None:
-        width = shutil.get_terminal_size().columns - 1
+        width = self._columns() - 1
         start = self._to_start() if self._drawn else ("" if self._at_line_start else "\n")
-        self._stream.write(start + "\n".join(_writable(line[:width], self._stream) for line in lines))
+        self._stream.write(_writable(start + "\n".join(line[:width] for line in lines), self._stream))
         self._stream.flush()
         self._drawn, self._at_line_start = len(lines), False
 
@@ -77,6 +77,12 @@ class Terminal:
             self._drawn, self._at_line_start = 0, True
         if text:
             self._at_line_start = text.endswith("\n")
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):  # not a real terminal
+            return shutil.get_terminal_size().columns
 
     def _to_start(self) -> str:
         up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""

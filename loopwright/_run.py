@@ -50,6 +50,8 @@ from ._yaml import Difference, dump_yaml, plain
 from .data._loader import Loader
 from .data._source import Batch, Source, open_source
 
+SPEED_SECONDS = 1.0  # between two lines of speed.jsonl
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -196,6 +198,7 @@ class Run:
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
+        self._next_speed = 0.0  # when a line of speed.jsonl may follow the last one
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
         self._evaluation_place = Place(0, 0, 0)  # before it
@@ -386,7 +389,7 @@ class Run:
                 ``reset``, as torchmetrics' have), which are read at the end of the phase.
         """
         weight = self._count if samples is None else samples
-        self._ledger.log({**values, **metrics} if values else metrics, weight)
+        self._ledger.meters.log({**values, **metrics} if values else metrics, weight)
 
     @contextlib.contextmanager
     def evaluate(self, *models: nn.Module, name: str = "val") -> Iterator[None]:
@@ -521,27 +524,49 @@ class Run:
             yield from self._training_loop(source)
 
     def _training_loop(self, source: Source) -> Iterator[Any]:
+        """The hot loop: one comparison a step decides whether anything at all is due."""
+        if not self._enter_loop(source):
+            return
+        cursor, agenda, signals, clock = self._cursor, self._agenda, self._signals, time.perf_counter
+        try:
+            with self._display.loop("train", source.length(), training=True) as speed:
+                asked = clock()
+                for data, samples, drawn, last in self._feed(source, cursor.drawn):
+                    speed.add(samples, clock() - asked)
+                    cursor.count_step(samples, drawn)
+                    self._count, self._last = samples, last
+                    if cursor.step >= agenda.next_report:
+                        self._rates = self._keeper.registry.learning_rates()
+                    yield data
+                    asked = clock()
+                    if cursor.step >= agenda.next_step or asked >= agenda.next_time or signals.received:
+                        if self._boundary(asked):
+                            break
+                        asked = clock()
+            self._steppers.finish()  # where the loop's length was not known, its last group may be short
+        finally:
+            if self._source is source:
+                self._leave_loop()
+
+    def _enter_loop(self, source: Source) -> bool:
+        """Whether there is anything left to do in a training loop that begins."""
         if not self._epoch_open:
             raise RunError(
                 "a training loop over run.batches(...) stands inside 'for epoch in run.epochs(...)'; outside it "
                 "there are only evaluations"
             )
         if not self._cursor.begin_loop():
-            return
+            return False
         if self._cursor.target is not None:
             self._keeper.arrive(source)
-        elif self._keeper.best_is_due and self._epoch_open:  # measured before this loop changes the weights
+        elif self._keeper.best_is_due:  # measured before this loop changes the weights
             self._save(self._cursor.loop_start)
+        self._agenda.begin_loop(source.length())
+        self._agenda.plan(self._cursor, self._display.next_draw)
+        if self._agenda.is_enough(self._cursor.step):
+            return False
         self._source = source
-        try:
-            with self._display.loop("train", source.length(), training=True):
-                self._plan()
-                if not self._agenda.is_enough(self._cursor.step):
-                    yield from self._steps(self._feed(source, self._cursor.drawn))
-            self._steppers.finish()  # where the loop's length was not known, its last group may be short
-        finally:
-            if self._source is source:
-                self._leave_loop()
+        return True
 
     def _leave_loop(self) -> None:
         self._source = None
@@ -551,46 +576,19 @@ class Run:
         assert self.seed is not None
         return self._feeder.feed(source, self._cursor.epoch, self.seed, drawn)
 
-    def _steps(self, batches: Iterator[Batch]) -> Iterator[Any]:
-        """The hot loop: one comparison a step decides whether anything at all is due."""
-        cursor, agenda, display, signals, clock = (
-            self._cursor,
-            self._agenda,
-            self._display,
-            self._signals,
-            time.perf_counter,
-        )
-        asked = clock()
-        for batch in batches:
-            display.add(batch.samples, clock() - asked)
-            cursor.count_step(batch.samples, batch.drawn)
-            self._count, self._last = batch.samples, batch.last
-            if cursor.step >= agenda.next_report:
-                self._rates = self._keeper.registry.learning_rates()
-            yield batch.data
-            asked = clock()
-            if cursor.step >= agenda.next_step or asked >= agenda.next_time or signals.received:
-                if self._boundary(asked):
-                    return
-                asked = clock()
-
     def _boundary(self, now: float) -> bool:
         """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
         cursor, agenda = self._cursor, self._agenda
         if cursor.step >= agenda.next_report:
-            self._report()
+            self._report(now)
         if agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None:
             self._save(cursor.in_loop)
             self._signals.leave()
         if now >= self._display.next_draw:
             self._draw()
         enough = agenda.is_enough(cursor.step)
-        self._plan()
+        agenda.plan(cursor, self._display.next_draw)
         return enough
-
-    def _plan(self) -> None:
-        length = self._source.length() if self._source is not None else None
-        self._agenda.plan(self._cursor, length, self._display.next_draw)
 
     def _inner_loop(self, source: Source) -> Iterator[Any]:
         """A loop inside a training step: its batches are prepared, its steps belong to the outer one."""
@@ -616,12 +614,12 @@ class Run:
         if top_level and self._cursor.target is not None:
             self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
-        with self._display.loop(self._phase, source.length(), training=False):
+        with self._display.loop(self._phase, source.length(), training=False) as speed:
             asked = time.perf_counter()
             for batch in self._feed(source, 0):
                 self._count, waited = batch.samples, time.perf_counter() - asked
                 yield batch.data
-                self._display.add(batch.samples, waited)
+                speed.add(batch.samples, waited)
                 asked = time.perf_counter()
                 if asked >= self._display.next_draw:
                     self._draw()
@@ -637,10 +635,12 @@ class Run:
             self._save(self._evaluation_place)
         self._signals.leave()
 
-    def _report(self) -> None:
+    def _report(self, now: float) -> None:
         cursor = self._cursor
-        facts = {"kind": "steps", "step": cursor.step, "epoch": cursor.epoch}
-        self._record.speed.append(facts | self._display.loop_rates())
+        if now >= self._next_speed:
+            self._next_speed = now + SPEED_SECONDS
+            facts = {"kind": "steps", "step": cursor.step, "epoch": cursor.epoch}
+            self._record.speed.append(facts | self._display.loop_rates())
         self._ledger.report(cursor.step, cursor.epoch, self._rates)
 
     def _draw(self) -> None:

@@ -6,15 +6,21 @@ import torch
 
 
 class Speed:
-    """Samples, seconds and waiting since ``start``."""
+    """Batches, samples, seconds and waiting since ``start``."""
 
     def __init__(self) -> None:
         self.start()
 
     def start(self) -> None:
         self.began = time.perf_counter()
-        self.samples = 0
+        self.batches = self.samples = 0
         self.waited = 0.0  # seconds
+
+    def add(self, samples: int, waited: float) -> None:
+        """One batch more: its samples, and the seconds that the loop waited for it."""
+        self.batches += 1
+        self.samples += samples
+        self.waited += waited
 
     def read(self) -> dict[str, float]:
         """Rates since ``start``; ``seconds`` is how long that was."""
@@ -24,6 +30,6 @@ class Speed:
             "samples_per_second": round(self.samples / seconds, 2),
             "waiting": round(self.waited / seconds, 4),
         }
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():
             rates["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
         return rates

@@ -69,6 +69,8 @@ class Due:
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
+        #: After how many seconds it is due again; infinity when time does not count.
+        self.seconds = min((float(span.amount) for span in spans if span.unit == "seconds"), default=math.inf)
 
     def next_step(self, step: int, epoch: int, epoch_step: int, steps_per_epoch: int | None) -> float:
         """The first global step after ``step`` at which it is due within the epoch; infinity when there is none.
@@ -90,10 +92,6 @@ class Due:
     def at_epoch(self, epochs_done: int) -> bool:
         """Whether it is due now that ``epochs_done`` epochs are done: what lies between two ends is ``next_step``'s."""
         return any(epochs_done % span.amount == 0 for span in self._spans if span.unit == "epochs")
-
-    def seconds(self) -> float:
-        """After how many seconds it is due again; infinity when time does not count."""
-        return min((float(span.amount) for span in self._spans if span.unit == "seconds"), default=math.inf)
 
 
 class Limits:

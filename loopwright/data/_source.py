@@ -101,7 +101,7 @@ class IterableSource:
         length = self.length()
         for number, batch in enumerate(iterator, passed + 1):
             count = count_samples(batch)
-            yield Batch(batch, count, count, last=number == length)
+            yield Batch(batch, count, count, number == length)
 
     def _begun(self) -> tuple[Iterator[Any], int]:
         self._rng_at_start = capture_rng()
@@ -146,6 +146,6 @@ def count_samples(batch: Any) -> int:
     """
     head = batch[0] if type(batch) in (tuple, list) and batch else batch  # the customary kinds, without a walk
     if isinstance(head, Tensor):
-        return head.shape[0] if head.ndim else 1
+        return head.size(0) if head.ndim else 1
     first = next(leaves(batch, Tensor), None)
     return first.shape[0] if first is not None and first.ndim else 1
