@@ -5,6 +5,7 @@ training is, ``_agenda`` what is due, ``_feeder`` gets the batches, ``_ledger`` 
 """
 
 import contextlib
+import itertools
 import sys
 import time
 import traceback
@@ -340,7 +341,7 @@ class Run:
         source = open_source(loader)
         if isinstance(loader, Loader):
             self._loaders.add(loader)
-        return self._loop(source)
+        return itertools.chain.from_iterable(self._loop(source))  # not a generator around one: a step less for each batch
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context for the forward pass and the loss: half precision where that was chosen, nothing for fp32.
@@ -514,14 +515,14 @@ class Run:
 
     # ---- batches ---------------------------------------------------------------------------------------------------
 
-    def _loop(self, source: Source) -> Iterator[Any]:
+    def _loop(self, source: Source) -> Iterator[Iterator[Any]]:
         """Which kind of loop it is shows when it starts, not when it is asked for."""
         if self._evaluation_rng is not None:
-            yield from self._evaluation_loop(source)
+            yield self._evaluation_loop(source)
         elif self._source is not None:
-            yield from self._inner_loop(source)
+            yield self._inner_loop(source)
         else:
-            yield from self._training_loop(source)
+            yield self._training_loop(source)
 
     def _training_loop(self, source: Source) -> Iterator[Any]:
         """The hot loop: one comparison a step decides whether anything at all is due."""

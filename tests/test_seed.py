@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright._seed import (
+    SampleRandom,
     capture_rng,
-    own_rng,
     permutation,
     preserved_rng,
     restore_rng,
     sample_seed,
+    sample_uniforms,
     seed_everything,
     seed_globals,
     weighted_choice,
@@ -96,7 +97,9 @@ def test_the_numbers_that_a_sample_draws_are_pinned() -> None:
     with preserved_rng():
         seed_globals(seed)
         python, of_numpy, _ = draw()
-    assert (python, of_numpy, own_rng(seed).random()) == (0.4448413928684647, 0.47207970941857336, 0.6914930740030133)
+    assert (python, of_numpy) == (0.4448413928684647, 0.47207970941857336)
+    assert SampleRandom(42, 3, 7).random() == 0.3069793591786557
+    assert SampleRandom(42, 3, 7).getrandbits(100) == 389142568920500221938315170609
 
 
 @settings(deadline=None)
@@ -149,13 +152,13 @@ def test_the_streams_of_one_sample_are_apart() -> None:
         for index in range(200):
             seed = sample_seed(0, 0, index)
             seed_globals(seed)
-            drawn.append((*draw(), own_rng(seed).random()))
+            drawn.append((*draw(), SampleRandom(0, 0, index).random()))
     correlation = np.corrcoef(np.array(drawn).T) - np.eye(4)
     assert np.abs(correlation).max() < 0.25
 
 
 def test_the_streams_of_neighbouring_samples_are_apart() -> None:
-    first = [own_rng(sample_seed(0, 0, index)).random() for index in range(500)]
+    first = [SampleRandom(0, 0, index).random() for index in range(500)]
     assert len(set(first)) == 500
     assert abs(np.corrcoef(first[:-1], first[1:])[0, 1]) < 0.15
 
@@ -203,3 +206,36 @@ def test_seeding_everything_repeats_everything() -> None:
     assert draw() == first
     seed_everything(4)
     assert draw() != first
+
+
+@settings(deadline=None)
+@given(SEEDS, EPOCHS, st.lists(st.integers(0, 2**40), min_size=1, max_size=5), st.integers(1, 6))
+def test_many_samples_at_once_draw_what_each_draws_alone(seed: int, epoch: int, indices: list[int], count: int) -> None:
+    drawn = sample_uniforms(seed, epoch, np.array(indices), count)
+    rng = SampleRandom()
+    for row, index in enumerate(indices):
+        rng.go_to(seed, epoch, index)
+        assert drawn[row].tolist() == [rng.random() for _ in range(count)]
+    assert ((drawn >= 0) & (drawn < 1)).all()
+
+
+def test_a_stream_does_not_remember_what_was_drawn_before() -> None:
+    rng = SampleRandom(1, 2, 3)
+    first = [rng.gauss(0, 1), rng.randint(0, 10**30), rng.choice("abcdef"), rng.random()]
+    rng.gauss(0, 1)
+    rng.go_to(1, 2, 3)
+    assert [rng.gauss(0, 1), rng.randint(0, 10**30), rng.choice("abcdef"), rng.random()] == first
+    state = rng.getstate()
+    ahead = [rng.random(), rng.gauss(0, 1)]
+    rng.setstate(state)
+    assert [rng.random(), rng.gauss(0, 1)] == ahead
+
+
+def test_the_stream_of_a_sample_is_evenly_spread() -> None:
+    """Chi-square over 100 equal bins: along one stream, and over the first numbers of many."""
+    rng = SampleRandom(5, 0, 0)
+    along = [rng.random() for _ in range(100_000)]
+    across = sample_uniforms(5, 0, np.arange(100_000), 1)[:, 0]
+    for drawn in (along, across):
+        counted = np.histogram(drawn, 100, (0, 1))[0]
+        assert ((counted - 1000) ** 2 / 1000).sum() < 148.2  # 99 degrees of freedom, 99.9 %

@@ -114,11 +114,23 @@ def test_the_whole_picture_is_a_plain_resize(photo: Image.Image) -> None:
 def test_a_random_crop_is_that_box_resized(photo: Image.Image) -> None:
     crop = RandomResizedCrop(24, flip=0)
     for seed in range(20):
-        left, top, right, bottom = map(int, crop.box(*photo.size, random.Random(seed)))
+        view = crop.plan(*photo.size, random.Random(seed))
         made = np.asarray(crop(photo, random.Random(seed)), dtype=float)
-        box = photo.crop((left, top, right, bottom))
-        reference = np.asarray(box.resize((24, 24), Image.Resampling.BILINEAR), dtype=float)
-        assert np.abs(made - reference)[2:-2, 2:-2].max() <= 1  # at the edges ours sees the pixels outside
+        reference = photo.crop(view.box).resize((24, 24), Image.Resampling.BILINEAR)
+        assert np.abs(made - np.asarray(reference)).max() <= 1  # Pillow rounds between rows and columns, too
+
+
+@settings(deadline=None, max_examples=300)
+@given(SIDES, SIDES, st.integers(1, 300), st.integers())
+def test_a_view_is_its_box_moved_by_less_than_a_reduced_pixel(width: int, height: int, size: int, seed: int) -> None:
+    crop = RandomResizedCrop(size)
+    box, view = crop.box(width, height, random.Random(seed)), crop.plan(width, height, random.Random(seed))
+    left, top, right, bottom = view.box
+    assert all(edge % view.reduction == 0 for edge in (left, top, right - left, bottom - top))
+    assert all(abs(now - drawn) < 2 * view.reduction for now, drawn in zip(view.box, box, strict=True))
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert view.reduction == 1 or (right - left >= view.reduction * size and bottom - top >= view.reduction * size)
 
 
 def test_half_of_the_pictures_are_flipped() -> None:
@@ -144,7 +156,7 @@ def test_center_crop_is_resize_256_then_crop_224(sides: tuple[int, int], photo: 
     picture = photo.resize(sides)
     customary = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])
     difference = np.abs(np.asarray(CenterCrop(224)(picture), dtype=int) - np.asarray(customary(picture)))
-    assert difference.max() <= 1  # Pillow may go over rows or columns first, and rounds in between
+    assert difference[2:-2, 2:-2].max() <= 1  # at the edges the customary one sees the pixels outside
     assert difference.mean() < 0.1
 
 
@@ -155,7 +167,7 @@ def test_center_crop_of_the_whole_short_side_is_crop_then_resize(sides: tuple[in
     reference = picture.crop((left, top, left + side, top + side)).resize((40, 40), Image.Resampling.BILINEAR)
     difference = np.abs(np.asarray(CenterCrop(40, share=1)(picture), dtype=float) - np.asarray(reference))
     if len(set(sides)) == 1:
-        assert difference.max() == 0
+        assert difference.max() <= 1
     assert difference[2:-2, 2:-2].mean() < 6  # half a pixel aside where the margin is odd
     if (max(sides) - side) % 2 == 0:
         assert difference[2:-2, 2:-2].max() <= 1

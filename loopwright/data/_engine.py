@@ -1,11 +1,9 @@
 """Engines: how batches get made. Each is given ``Samples`` and keys and yields the batches in the keys' order.
 
-This is the room of the fast engine (threads, shared-memory ring); ``Loader`` decides what to read, an engine only how.
+``Loader`` decides what to read, an engine only how. The fast one is in ``_ring``.
 """
 
 import contextlib
-import multiprocessing
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -115,15 +113,3 @@ class _Keys:
 
 def _as_it_is(batch: LoadedBatch) -> LoadedBatch:
     return batch
-
-
-def choose_engine(samples: Samples, workers: int) -> Engine:
-    """Worker processes, or this process for ``workers=0`` and inside another worker (which may not have children)."""
-    if workers == 0 or multiprocessing.current_process().daemon:
-        return InProcess(samples)
-    return WorkerProcesses(samples, workers)
-
-
-def default_workers() -> int:
-    """One worker a core, leaving one for the loop, at most 8."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))

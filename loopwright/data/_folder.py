@@ -71,6 +71,10 @@ class ImageFolder:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return open_picture(self.paths[index]), self.labels[index]
 
+    def undecoded(self, index: int) -> tuple[Path, int]:
+        """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows."""
+        return self.paths[index], self.labels[index]
+
     def __repr__(self) -> str:
         what = f"{len(self)} pictures of {len(self.classes)} classes"
         return f"ImageFolder({str(self.root)!r}, split={self.split!r}): {what}"

@@ -5,7 +5,8 @@ from typing import Any
 
 from .._errors import CheckpointError, ConfigError, DataError
 from ._collate import collate as default_collate
-from ._engine import Engine, choose_engine, default_workers
+from ._engine import Engine
+from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._normalize import Normalize
 from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
@@ -26,8 +27,10 @@ class Loader:
         sample_transform: for the whole sample, after ``transform``.
         shuffle: visit the samples in a new order each epoch.
         drop_last: leave out a last batch that is short.
-        workers: processes that read ahead; 0 reads in this process. Default: by the number of cores. They begin with
-            the first batch and have the dataset and transforms as these are then; ``close`` ends them.
+        workers: how many read ahead: threads in a process of their own where ``transform`` is a crop of loopwright's
+            and the dataset has files (``undecoded``), else worker processes; 0 reads in this process. Default: by the
+            number of cores. They begin with the first batch and have the dataset and transforms as these are then;
+            ``close`` ends them.
         seed: of order and augmentation. Default: the run's seed inside ``run.batches``, else 0.
         sampler: indices to visit instead of all: any iterable with ``len``, such as torch's samplers, whose generator
             is seeded from (seed, epoch).
@@ -36,6 +39,9 @@ class Loader:
         normalize: applied to uint8 pictures on the device, by ``run.batches``; ``None`` leaves them as they are.
         on_error: ``"raise"`` names the unreadable picture and stops, ``"skip"`` leaves it out and lists it in
             ``loader.skipped``. Default: what the dataset says, else ``"raise"``.
+        engine: who makes the batches, the same ones whoever it is: ``"ring"`` (a process with threads and shared
+            memory), ``"threads"`` in this process, ``"processes"``, ``"here"``. Default: the fastest that can;
+            ``loader.engine`` says which and why.
 
     Yields:
         Batches as ``collate`` makes them: pictures as uint8 (N, C, H, W) in channels-last memory, on the CPU.
@@ -61,6 +67,7 @@ class Loader:
         collate: Callable[[Sequence[Any]], Any] | None = None,
         normalize: Normalize | None = Normalize(),  # noqa: B008 - it never changes
         on_error: str | None = None,
+        engine: EngineName = "auto",
     ) -> None:
         self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
         self.workers = default_workers() if workers is None else workers
@@ -68,9 +75,11 @@ class Loader:
         self.skipped: list[str] = []
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
+        self._engine_name: EngineName = engine
         self._check(on_error)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
         self._engine: Engine | None = None
+        self.engine = ""  # how its batches are made and why, once it has begun
         self.epoch = 0
         self._drawn = 0  # samples of this epoch's order that were handed out
         self._resumed = False  # whether the next iteration goes on from there
@@ -103,7 +112,8 @@ class Loader:
     def loaded_batches(self, epoch: int, *, start: int = 0, seed: int = 0) -> Iterator[LoadedBatch]:
         """As ``epoch_batches``, with counts. ``seed`` is used where the loader has none of its own."""
         keys = self._keys(self.seed if self.seed is not None else seed, epoch, start)
-        self._engine = self._engine or choose_engine(self._samples, self.workers)
+        if self._engine is None:
+            self._engine, self.engine = choose_engine(self._samples, self.workers, self._engine_name)
         passed_over = 0  # samples of batches in which none was readable
         for batch in self._engine.batches(keys):
             if isinstance(batch, LoadFailure):
@@ -153,6 +163,8 @@ class Loader:
             raise ConfigError(f"batch_size must be a whole number, 1 or more. Found: {self.batch_size!r}")
         if not isinstance(self.workers, int) or self.workers < 0:
             raise ConfigError(f"workers must be a whole number, 0 or more. Found: {self.workers!r}")
+        if self._engine_name not in NAMES:
+            raise ConfigError(f"engine must be one of {', '.join(map(repr, NAMES))}. Found: {self._engine_name!r}")
         if on_error not in ("raise", "skip"):
             raise ConfigError(f"on_error must be 'raise' or 'skip'. Found: {on_error!r}")
         if len(self._order) == 0:

@@ -1,5 +1,6 @@
 """One picture file to one RGB picture: gray, palette, alpha, 16-bit, CMYK, rotated ones too. Knows no datasets."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,14 @@ _TURNS = {  # what makes a picture upright, by its EXIF orientation
 }
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, data: bytes | None = None) -> Image.Image:
     """Read a picture file as 8-bit RGB, upright.
 
     EXIF orientation is applied. Transparent pixels are laid over white, as a viewer shows them (their hidden colour is
     never seen). 16-bit gray is scaled to 8 bits, not clipped. The first frame of an animation is taken.
+
+    Args:
+        data: the content of the file, where it was read already.
 
     Raises:
         DataError: the file is missing, empty, cut short, not a picture, or a decompression bomb; it is named.
@@ -32,11 +36,11 @@ def open_picture(path: str | Path) -> Image.Image:
     try:
         # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged where
         # its orientation turns it (Pillow 13), and comes out scrambled.
-        with open(path, "rb") as file, Image.open(file) as picture:
+        with io.BytesIO(read_file(path) if data is None else data) as file, Image.open(file) as picture:
             _refuse_bomb(picture)
             return to_rgb(picture)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such picture") from None
+    except DataError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{path}: {error} If it is no bomb, raise PIL.Image.MAX_IMAGE_PIXELS; or use on_error='skip'"
@@ -50,13 +54,32 @@ def open_picture(path: str | Path) -> Image.Image:
         ) from error
 
 
+def read_file(path: str | Path) -> bytes:
+    """The content of a picture file; ``DataError`` where there is none."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such picture") from None
+    except OSError as error:
+        raise DataError(
+            f"{path}: not a readable picture ({error.strerror}); repair or remove it, or use on_error='skip'"
+        ) from None
+
+
+def too_large(width: int, height: int) -> bool:
+    """Whether a picture has more pixels than Pillow takes for harmless (``PIL.Image.MAX_IMAGE_PIXELS``)."""
+    return Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS
+
+
 def _refuse_bomb(picture: Image.Image) -> None:
     """Pillow only warns up to twice its limit. (Its warning is not made an error by ``catch_warnings`` here: each use of
     that makes Python forget which warnings it has shown, so that all others come again for every picture.)
     """
-    pixels, limit = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
-    if limit is not None and pixels > limit:
-        raise Image.DecompressionBombError(f"{pixels} pixels are more than {limit}, could be a decompression bomb.")
+    if too_large(picture.width, picture.height):
+        raise Image.DecompressionBombError(
+            f"{picture.width * picture.height} pixels are more than {Image.MAX_IMAGE_PIXELS}, could be a decompression bomb."
+        )
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -4,13 +4,17 @@ import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .._errors import DataError, LoopwrightError
-from .._seed import own_rng, sample_seed, seed_globals
-from ._transforms import apply
+from .._seed import SampleRandom, sample_seed, seed_globals
+from ._collate import collate
+from ._transforms import Geometry, apply, is_pure, leading_geometry
+from ._undecoded import PictureFile
+from ._view import Viewable
 
 
 class BatchKey(NamedTuple):
@@ -30,14 +34,14 @@ class BatchKeys:
 
     def __init__(self, seed: int, epoch: int, indices: np.ndarray, *, batch_size: int, count: int) -> None:
         self._seed, self._epoch, self._indices = seed, epoch, indices
-        self._size, self._count = batch_size, count
+        self.batch_size, self._count = batch_size, count
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[BatchKey]:
-        for start in range(0, self._count * self._size, self._size):
-            yield BatchKey(self._seed, self._epoch, tuple(self._indices[start : start + self._size].tolist()))
+        for start in range(0, self._count * self.batch_size, self.batch_size):
+            yield BatchKey(self._seed, self._epoch, tuple(self._indices[start : start + self.batch_size].tolist()))
 
 
 class LoadedBatch(NamedTuple):
@@ -57,11 +61,21 @@ class LoadFailure:
     details: str  # the traceback
     ours: bool  # already a message for the user
 
+    @classmethod
+    def of(cls, error: Exception, key: BatchKey) -> "LoadFailure":
+        """The failure that an exception stands for, to be called while it is being handled."""
+        if isinstance(error, LoopwrightError):
+            return cls(str(error), traceback.format_exc(), ours=True)
+        place = f"making the batch of samples {_shown(key.indices)} failed: {type(error).__name__}: {error}"
+        return cls(place, traceback.format_exc(), ours=False)
+
     def reraise(self) -> NoReturn:
         raise DataError(self.message if self.ours else f"{self.message}\n\n{self.details}")
 
 
-class _Unreadable(NamedTuple):
+class Unreadable(NamedTuple):
+    """What stands for a sample that is left out."""
+
     message: str
 
 
@@ -78,38 +92,71 @@ class Samples:
     ) -> None:
         self._dataset, self._transform, self._sample_transform = dataset, transform, sample_transform
         self._collate, self._skip = collate, skip_unreadable
+        #: What decides which part of a file is decoded; None where pictures come decoded.
+        self.geometry = leading_geometry(transform) if hasattr(dataset, "undecoded") else None
+        self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
 
     def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
-        """One batch, or the failure that kept it from being one. Seeds the global generators and draws from them."""
+        """One batch, or the failure that kept it from being one. May seed the global generators and draw from them."""
         try:
-            samples = [self._sample(key, index) for index in key.indices]
-            skipped = tuple(sample.message for sample in samples if isinstance(sample, _Unreadable))
-            good = [sample for sample in samples if not isinstance(sample, _Unreadable)]
+            rng = SampleRandom()
+            samples = [self._sample(index, key, rng) for index in key.indices]
+            skipped = tuple(sample.message for sample in samples if isinstance(sample, Unreadable))
+            good = [sample for sample in samples if not isinstance(sample, Unreadable)]
             data = self._collate(good) if good else None
             return LoadedBatch(data, len(good), len(samples), skipped)
-        except LoopwrightError as error:
-            return LoadFailure(str(error), traceback.format_exc(), ours=True)
         except Exception as error:
-            place = f"making the batch of samples {_shown(key.indices)} failed: {type(error).__name__}: {error}"
-            return LoadFailure(place, traceback.format_exc(), ours=False)
+            return LoadFailure.of(error, key)
 
-    def _sample(self, key: BatchKey, index: int) -> Any:
-        seed = sample_seed(key.seed, key.epoch, index)
-        seed_globals(seed)
+    def why_not_shown(self) -> str | None:
+        """What keeps pictures from being put straight into a batch by threads (see ``show``); None if nothing does."""
+        if not hasattr(self._dataset, "undecoded"):
+            return f"{type(self._dataset).__name__} gives decoded samples (it has no undecoded(index))"
+        if self._sample_transform is not None or self._collate is not collate:
+            return "sample_transform and collate are functions of yours"
+        return None if isinstance(self._transform, Geometry) else "transform is not only a crop of loopwright's"
+
+    def show(self, index: int, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> Any:
+        """Put a sample's picture into ``out``, uint8 (H, W, 3); what else the sample holds comes back, or ``Unreadable``.
+
+        The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
+        """
+        assert self.geometry is not None
         try:
+            picture, *rest = self._dataset.undecoded(index)
+            source = _viewable(picture)
+            view = self.geometry.plan(source.width, source.height, rng.go_to(key.seed, key.epoch, index))
+            source.show(view, out)
+        except DataError as error:
+            return self._left_out(error)
+        return rest
+
+    def _sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:
+        if self._seeds_globals:
+            seed_globals(sample_seed(key.seed, key.epoch, index))
+        rng.go_to(key.seed, key.epoch, index)
+        try:
+            if self.geometry is not None:
+                picture, *rest = self._dataset.undecoded(index)
+                item = (apply(self._transform, _viewable(picture), rng), *rest)
+                return apply(self._sample_transform, item, rng)
             item = self._dataset[index]
         except DataError as error:
-            if self._skip:
-                return _Unreadable(str(error))
-            raise
+            return self._left_out(error)
         except OSError as error:  # what the datasets of others raise for a file that cannot be read
-            if self._skip:
-                return _Unreadable(f"sample {index}: {error}")
-            raise
-        rng = own_rng(seed)
+            return self._left_out(error, f"sample {index}: {error}")
         if self._transform is not None:
             item = _on_picture(self._transform, item, rng)
         return apply(self._sample_transform, item, rng)
+
+    def _left_out(self, error: Exception, message: str = "") -> Unreadable:
+        if self._skip:
+            return Unreadable(message or str(error))
+        raise error
+
+
+def _viewable(picture: Any) -> Viewable:
+    return PictureFile(picture) if isinstance(picture, str | Path) else picture
 
 
 def _on_picture(transform: Callable[..., Any], item: Any, rng: random.Random) -> Any:

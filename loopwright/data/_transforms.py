@@ -11,18 +11,44 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from .._errors import ConfigError
+from ._view import Pixels, View, Viewable, reduced_view
 
-Box = tuple[float, float, float, float]
+Box = tuple[int, int, int, int]
 
 
 class Transform(ABC):
-    """The interface: a picture and its own source of randomness in, a picture (or anything) out."""
+    """The interface: a picture and its own source of randomness in, a picture (or anything) out.
+
+    ``pure`` says that all its randomness comes from the source that it is handed and that threads may share it. The
+    fast engine takes only such transforms.
+    """
+
+    pure = False
 
     @abstractmethod
     def __call__(self, picture: Any, rng: random.Random) -> Any: ...
+
+
+class Geometry(Transform):
+    """A transform that only decides which part of the picture is shown, at which size.
+
+    So no more of a file need be decoded than it shows. Subclasses have ``plan`` and the ``size`` of what they make.
+    """
+
+    pure = True
+    size: int
+
+    @abstractmethod
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        """What to show of an upright picture of so many pixels."""
+
+    def __call__(self, picture: Image.Image | Viewable, rng: random.Random | None = None) -> Image.Image:
+        source = Pixels(np.asarray(picture)) if isinstance(picture, Image.Image) else picture
+        return Image.fromarray(source.show(self.plan(source.width, source.height, rng or random.Random(0))))
 
 
 class Compose(Transform):
@@ -36,6 +62,10 @@ class Compose(Transform):
     def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
         self.transforms = list(transforms)
 
+    @property
+    def pure(self) -> bool:
+        return all(is_pure(transform) for transform in self.transforms)
+
     def __call__(self, picture: Any, rng: random.Random) -> Any:
         for transform in self.transforms:
             picture = apply(transform, picture, rng)
@@ -45,7 +75,7 @@ class Compose(Transform):
         return f"Compose({self.transforms})"
 
 
-class RandomResizedCrop(Transform):
+class RandomResizedCrop(Geometry):
     """A random part of the picture, resized to a square, flipped left to right half of the time.
 
     Args:
@@ -55,6 +85,7 @@ class RandomResizedCrop(Transform):
         flip: probability of a flip from left to right, 0 to 1. Use 0 where left and right differ, as in digits.
 
     Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6; antialiased bilinear resizing.
+    Where the part is large, its edges are moved to even pixels, so that a JPEG file can be decoded at half its size.
 
     >>> RandomResizedCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
     (8, 8)
@@ -74,11 +105,9 @@ class RandomResizedCrop(Transform):
         _check_probability("RandomResizedCrop: flip", flip)
         self.size, self.scale, self.ratio, self.flip = size, (scale[0], scale[1]), (ratio[0], ratio[1]), flip
 
-    def __call__(self, picture: Image.Image, rng: random.Random) -> Image.Image:
-        box = self.box(picture.width, picture.height, rng)
-        flipped = rng.random() < self.flip
-        picture = resize(picture, (self.size, self.size), box)
-        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else picture
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        box = self.box(width, height, rng)
+        return reduced_view(box, self.size, self.size, rng.random() < self.flip)
 
     def box(self, width: int, height: int, rng: random.Random) -> Box:
         """The part to take, as left, top, right, bottom in pixels; ten tries, then the largest central part."""
@@ -99,7 +128,7 @@ class RandomResizedCrop(Transform):
         return f"RandomResizedCrop({self.size}, scale={self.scale}, ratio={self.ratio}, flip={self.flip})"
 
 
-class CenterCrop(Transform):
+class CenterCrop(Geometry):
     """The central square of the picture, resized: what validation uses.
 
     Args:
@@ -116,10 +145,10 @@ class CenterCrop(Transform):
             raise ConfigError(f"CenterCrop: share must be above 0 and at most 1. Found: {share}")
         self.size, self.share = size, share
 
-    def __call__(self, picture: Image.Image, rng: random.Random | None = None) -> Image.Image:
-        side = min(picture.width, picture.height) * self.share
-        left, top = (picture.width - side) / 2, (picture.height - side) / 2
-        return resize(picture, (self.size, self.size), (left, top, left + side, top + side))
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        side = max(1, round(min(width, height) * self.share))
+        left, top = (width - side) // 2, (height - side) // 2
+        return View((left, top, left + side, top + side), self.size, self.size)
 
     def __repr__(self) -> str:
         return f"CenterCrop({self.size}, share={self.share})"
@@ -132,9 +161,16 @@ def apply(transform: Callable[..., Any] | None, picture: Any, rng: random.Random
     return transform(picture, rng) if isinstance(transform, Transform) else transform(picture)
 
 
-def resize(picture: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Part of a picture at another size (width, height), antialiased and bilinear."""
-    return picture.resize(size, Image.Resampling.BILINEAR, box=box)
+def is_pure(transform: Any) -> bool:
+    """Whether threads may share it, each with its own source of randomness."""
+    return transform is None or (isinstance(transform, Transform) and transform.pure)
+
+
+def leading_geometry(transform: Any) -> Geometry | None:
+    """The transform that meets the picture first, if it is one that need not see all of it."""
+    while type(transform) is Compose and transform.transforms:
+        transform = transform.transforms[0]
+    return transform if isinstance(transform, Geometry) else None
 
 
 def _randint(rng: random.Random, highest: int) -> int:

@@ -1,0 +1,53 @@
+"""Which engine makes a loader's batches, and why. Knows all engines; reads nothing."""
+
+import multiprocessing
+import os
+from typing import Literal
+
+from .._errors import ConfigError
+from ._engine import Engine, InProcess, WorkerProcesses
+from ._ring import RingEngine
+from ._samples import Samples
+
+EngineName = Literal["auto", "ring", "threads", "processes", "here"]
+NAMES: tuple[EngineName, ...] = ("auto", "ring", "threads", "processes", "here")
+
+
+def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> tuple[Engine, str]:
+    """An engine, and the reason for it in words.
+
+    - ``"ring"``: one process with as many threads as there are workers, which put pictures into shared memory.
+    - ``"threads"``: the same threads in this process.
+    - ``"processes"``: worker processes, for any dataset and transform.
+    - ``"here"``: each batch is made when it is asked for, in this process.
+
+    ``"auto"`` takes the first that can do it. All give the same batches.
+    """
+    obstacle = samples.why_not_shown()
+    if name in ("ring", "threads") and obstacle is not None:
+        raise ConfigError(f"engine={name!r}: {obstacle}. engine='processes' takes any dataset and transform")
+    if workers == 0 or name == "here":
+        return InProcess(samples), "in this process, as workers=0 asks" if workers == 0 else "in this process, as asked"
+    if name == "processes" or obstacle is not None:
+        if _is_child():
+            return InProcess(samples), "in this process: a worker process may have none of its own"
+        return WorkerProcesses(samples, workers), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
+    threads = _count(workers, "thread", "s")
+    if name == "threads" or _is_child() or "fork" not in multiprocessing.get_all_start_methods():
+        why = "as asked" if name == "threads" else "no process can be forked here"
+        return RingEngine(samples, workers, own_process=False), f"{threads} in this process: {why}"
+    why = "its pictures are decoded straight into shared memory"
+    return RingEngine(samples, workers, own_process=True), f"a process with {threads}: {why}"
+
+
+def default_workers() -> int:
+    """One worker a core, leaving one for the loop, at most 8."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _is_child() -> bool:
+    return bool(multiprocessing.current_process().daemon)
+
+
+def _count(number: int, noun: str, plural: str) -> str:
+    return f"{number} {noun}{plural if number != 1 else ''}"

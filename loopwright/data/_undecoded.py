@@ -1,0 +1,100 @@
+"""``PictureFile``: a picture file of which parts can be shown, decoding no more than these need."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ._jpeg import JpegFacts, decode_jpeg, jpeg_facts
+from ._picture import open_picture, read_file, too_large
+from ._view import View, show
+
+# How the pixels of the file become upright: (exchange rows and columns, mirror up-down, mirror left-right).
+_TURNS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+class PictureFile:
+    """A picture in a file, upright 8-bit RGB: as ``open_picture`` reads it, of which ``show`` gives parts.
+
+    Ordinary JPEG files are decoded at 1/2, 1/4 or 1/8 of their size where a view allows it; all others are read whole.
+
+    Raises:
+        DataError: as ``open_picture``.
+
+    >>> from loopwright import demo_photos
+    >>> photo = PictureFile(next(demo_photos().rglob("*.jpg")))
+    >>> photo.show(View((0, 0, photo.width, photo.height), 32, 32)).shape
+    (32, 32, 3)
+    """
+
+    def __init__(self, path: str | Path, data: bytes | None = None) -> None:
+        self._path = path
+        self._data = read_file(path) if data is None else data
+        self._facts = jpeg_facts(self._data)
+        self._pixels: np.ndarray | None = None
+        if self._facts is None or too_large(self._facts.width, self._facts.height):
+            self._read_whole()
+        else:
+            turned = _TURNS[self._facts.orientation][0]
+            width, height = self._facts.width, self._facts.height
+            self.width, self.height = (height, width) if turned else (width, height)
+
+    def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
+        if self._pixels is None:
+            assert self._facts is not None
+            reduction = self._exact(view.reduction, self._facts)
+            try:
+                pixels = _upright(decode_jpeg(self._data, self._facts, reduction, _room(self._facts)), self._facts)
+            except ValueError:  # damaged: Pillow decides whether it can be read
+                self._read_whole()
+            else:
+                left, top, right, bottom = view.box
+                box = (left // reduction, top // reduction, right // reduction, bottom // reduction)
+                return show(pixels, view._replace(box=box), out)
+        assert self._pixels is not None
+        return show(self._pixels, view, out)
+
+    def picture(self) -> Image.Image:
+        return open_picture(self._path, self._data)
+
+    def _read_whole(self) -> None:
+        self._facts, self._pixels = None, np.asarray(self.picture())
+        self.height, self.width = self._pixels.shape[:2]
+
+    def _exact(self, reduction: int, facts: JpegFacts) -> int:
+        """The reduction, or 1 where turning upright would move the small pixels by a part of one."""
+        _, up_down, left_right = _TURNS[facts.orientation]
+        uneven = (up_down and self.height % reduction) or (left_right and self.width % reduction)
+        return 1 if uneven else reduction
+
+
+def _upright(pixels: np.ndarray, facts: JpegFacts) -> np.ndarray:
+    """A view of the pixels, nothing copied."""
+    exchange, up_down, left_right = _TURNS[facts.orientation]
+    turned = pixels.transpose(1, 0, 2) if exchange else pixels
+    return turned[:: -1 if up_down else 1, :: -1 if left_right else 1]
+
+
+_LARGEST_ROOM = 64 * 2**20  # bytes; a larger picture gets memory of its own
+_own = threading.local()
+
+
+def _room(facts: JpegFacts) -> np.ndarray | None:
+    """Memory of this thread to decode into: taken anew for each picture, most time would go to page faults."""
+    size = facts.width * facts.height * 3
+    if size > _LARGEST_ROOM:
+        return None
+    room = getattr(_own, "room", None)
+    if room is None or room.size < size:
+        room = _own.room = np.empty(size, np.uint8)
+    return room

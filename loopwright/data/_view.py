@@ -1,0 +1,148 @@
+"""``View``: which part of a picture is shown at which size. Decided before any pixel is read; knows no file formats."""
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+Interpolation = Literal["bilinear", "nearest"]
+REDUCTIONS = (8, 4, 2)  # a JPEG decodes faster at 1/8, 1/4 and 1/2 of its size; at 5/8 to 7/8 it decodes slower
+
+
+class View(NamedTuple):
+    """A part of an upright picture, at another size.
+
+    Args:
+        box: left, top, right, bottom, in whole pixels.
+        width, height: of the result, in pixels.
+        flip: whether the result is mirrored left to right.
+        reduction: 1, 2, 4 or 8: the picture may be read at 1 / ``reduction`` of its size; ``box`` is a multiple of it.
+    """
+
+    box: tuple[int, int, int, int]
+    width: int
+    height: int
+    flip: bool = False
+    reduction: int = 1
+
+
+def reduced_view(box: tuple[int, int, int, int], width: int, height: int, flip: bool) -> View:
+    """The view of a box that is free to move a little: onto the grid on which the picture can be read smaller.
+
+    A box that lies beside that grid would be off by a part of a small pixel: 41 dB from the full decode, against 54 on it.
+
+    >>> reduced_view((3, 3, 903, 903), 224, 224, False)
+    View(box=(0, 0, 900, 900), width=224, height=224, flip=False, reduction=4)
+    """
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    by = next((by for by in REDUCTIONS if wide >= by * width and high >= by * height), 1)
+    left, top = left // by * by, top // by * by
+    return View((left, top, left + wide // by * by, top + high // by * by), width, height, flip, by)
+
+
+class Viewable(Protocol):
+    """A picture of which parts can be had without reading all of it. ``width`` and ``height`` are those when upright."""
+
+    width: int
+    height: int
+
+    def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
+        """The view's pixels: (height, width, channels), written into ``out`` where it is given."""
+        ...
+
+    def picture(self) -> Image.Image:
+        """All of it."""
+        ...
+
+
+class Pixels:
+    """A picture in memory: uint8 (H, W) or (H, W, C), or another type of number."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.height, self.width = array.shape[:2]
+
+    def show(self, view: View, out: np.ndarray | None = None, interpolation: Interpolation = "bilinear") -> np.ndarray:
+        return show(self._array, view, out, interpolation)
+
+    def picture(self) -> Image.Image:
+        return Image.fromarray(self._array)
+
+
+def show(
+    pixels: np.ndarray, view: View, out: np.ndarray | None = None, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """A view of pixels (H, W) or (H, W, C) at full size: resized with antialiasing, or to the nearest pixel, then flipped.
+
+    8-bit numbers stay 8-bit, with the rounding of torch's own kernel; all others are computed as 32-bit floats and come
+    back as what they were.
+    """
+    left, top, right, bottom = view.box
+    part = pixels[top:bottom, left:right]
+    if part.ndim == 2:
+        made = show(pixels[:, :, None], view, None if out is None else out[:, :, None], interpolation)
+        return made[:, :, 0]
+    made = np.empty((view.height, view.width, part.shape[2]), part.dtype) if out is None else out
+    if part.shape == made.shape:
+        _copy(part, made, view.flip)
+    elif interpolation == "nearest":
+        _copy(part[_nearest(part.shape[0], view.height)][:, _nearest(part.shape[1], view.width)], made, view.flip)
+    else:
+        _resize(part, made)
+        if view.flip:
+            _copy(made, made, True)
+    return made
+
+
+def _copy(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
+    if flip and source.dtype == np.uint8:
+        _planes(target).copy_(_planes(source).flip(-1))  # many times faster than NumPy's backward steps of three bytes
+    else:
+        target[...] = source[:, ::-1].copy() if flip else source
+
+
+def _nearest(before: int, after: int) -> np.ndarray:
+    """The pixel that the middle of each new one falls into."""
+    return ((np.arange(after) + 0.5) * (before / after)).astype(np.int64)
+
+
+def _resize(part: np.ndarray, made: np.ndarray) -> None:
+    size = [made.shape[0], made.shape[1]]
+    if made.dtype == np.uint8:
+        _RESIZE(_planes(part), size, _planes(made))
+        return
+    source = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)).permute(2, 0, 1)[None]
+    values = torch.nn.functional.interpolate(source, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    made[...] = values if made.dtype.kind == "f" else np.rint(values)
+
+
+def _planes(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, C) in memory as torch's (1, C, H, W), nothing copied."""
+    if not (pixels.flags.writeable and all(stride > 0 for stride in pixels.strides)):
+        pixels = pixels.copy()  # torch has neither read-only nor backward arrays
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+def _resize_by_public_name(source: torch.Tensor, size: list[int], out: torch.Tensor) -> None:
+    out.copy_(torch.nn.functional.interpolate(source, size, mode="bilinear", antialias=True))
+
+
+def _resize_in_place(source: torch.Tensor, size: list[int], out: torch.Tensor) -> None:
+    torch.ops.aten._upsample_bilinear2d_aa.out(source, size, False, None, None, out=out)
+
+
+def _choose_resize() -> Any:
+    """torch's kernel, straight into its place. Its name is private: where it is gone, by way of the public one."""
+    source = torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3).permute(0, 3, 1, 2)
+    made = [torch.empty((1, 2, 2, 3), dtype=torch.uint8).permute(0, 3, 1, 2) for _ in range(2)]
+    _resize_by_public_name(source, [2, 2], made[0])
+    try:
+        _resize_in_place(source, [2, 2], made[1])
+    except (AttributeError, RuntimeError, TypeError):
+        return _resize_by_public_name
+    return _resize_in_place if torch.equal(*made) else _resize_by_public_name
+
+
+_RESIZE = _choose_resize()
