@@ -341,7 +341,9 @@ class Run:
         source = open_source(loader)
         if isinstance(loader, Loader):
             self._loaders.add(loader)
-        return itertools.chain.from_iterable(self._loop(source))  # not a generator around one: a step less for each batch
+        return itertools.chain.from_iterable(
+            self._loop(source)
+        )  # not a generator around one: a step less for each batch
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context for the forward pass and the loss: half precision where that was chosen, nothing for fp32.
