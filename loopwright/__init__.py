@@ -44,11 +44,17 @@ if TYPE_CHECKING:
     from .data._folder import ImageFolder as ImageFolder
     from .data._loader import Loader as Loader
     from .data._normalize import Normalize as Normalize
+    from .data._open import open_data as open_data
+    from .data._pack import pack as pack
+    from .data._pack import pack_folder as pack_folder
+    from .data._packed import Packed as Packed
     from .data._picture import open_picture as open_picture
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
+    from .data._transforms import Geometry as Geometry
     from .data._transforms import RandomResizedCrop as RandomResizedCrop
     from .data._transforms import Transform as Transform
+    from .data._view import View as View
     from .models._build import build_model as build_model
     from .models._small_resnet import small_resnet as small_resnet
     from .optim._groups import param_groups as param_groups
@@ -83,8 +89,12 @@ _WHERE = {
     "data._folder": ["ImageFolder"],
     "data._loader": ["Loader"],
     "data._normalize": ["Normalize"],
+    "data._open": ["open_data"],
+    "data._pack": ["pack", "pack_folder"],
+    "data._packed": ["Packed"],
     "data._picture": ["open_picture"],
-    "data._transforms": ["CenterCrop", "Compose", "RandomResizedCrop", "Transform"],
+    "data._transforms": ["CenterCrop", "Compose", "Geometry", "RandomResizedCrop", "Transform"],
+    "data._view": ["View"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],
     "optim._groups": ["param_groups"],

@@ -77,7 +77,8 @@ class SampleRandom(random.Random):
         self.go_to(seed, epoch, index)
 
     def __new__(cls, *_: int, **__: int) -> "SampleRandom":
-        return super().__new__(cls, 0)  # without an argument Python asks the system for 2.5 KB of randomness
+        # Without an argument Python would ask the system for 2.5 KB of randomness.
+        return super().__new__(cls, 0)  # type: ignore[call-arg]
 
     def go_to(self, seed: int, epoch: int, index: int) -> "SampleRandom":
         """The start of a sample's stream."""

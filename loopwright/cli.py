@@ -67,6 +67,28 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="train on the embedded clothing photos, in about two minutes")
     demo.add_argument("settings", nargs="*", metavar="key=value")
     demo.set_defaults(function=_demo)
+    pack = commands.add_parser(
+        "pack", help="decode a folder of pictures once, into files that are read many times as fast"
+    )
+    pack.add_argument("source", metavar="SRC", help="folder of train/ and val/, or of class folders")
+    pack.add_argument(
+        "target", metavar="DST", help="folder for train.pack and val.pack; then: loopwright train data=DST"
+    )
+    pack.add_argument(
+        "--size", type=int, metavar="PIXELS", help="short side of the stored pictures (default: as they are)"
+    )
+    pack.add_argument("--crop", action="store_true", help="keep the central square only")
+    pack.add_argument("--format", choices=("raw", "jpeg"), default="raw", help="decoded (default), or encoded again")
+    pack.add_argument("--quality", type=int, default=90, help="of --format jpeg (default 90)")
+    pack.add_argument(
+        "--holdout", type=float, default=0.2, help="share for val.pack where SRC has no val/ (default 0.2)"
+    )
+    pack.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
+    pack.add_argument(
+        "--on-error", choices=("raise", "skip"), default="raise", help="what to do about unreadable pictures"
+    )
+    pack.add_argument("--overwrite", action="store_true", help="replace packs that are there")
+    pack.set_defaults(function=_pack)
     runs = commands.add_parser("runs", help="list the runs below a folder")
     runs.add_argument("folder", nargs="?", default="runs")
     runs.set_defaults(function=_runs)
@@ -96,6 +118,17 @@ def _demo(asked: argparse.Namespace) -> int:
     # The demo's network is too small to gain from two threads, and loses much where they wait for each other.
     torch.set_num_threads(1)
     _say_done(train(demo_settings(asked.settings)))
+    return 0
+
+
+def _pack(asked: argparse.Namespace) -> int:
+    from .data._pack import pack_folder
+
+    names = ("size", "crop", "format", "quality", "holdout", "workers", "on_error", "overwrite")
+    for packed in pack_folder(asked.source, asked.target, **{name: getattr(asked, name) for name in names}):
+        print(f"{packed}, {packed.path.stat().st_size / 2**20:.1f} MiB")
+        for message in packed.skipped:
+            print(f"  left out: {message}")
     return 0
 
 

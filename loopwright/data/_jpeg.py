@@ -1,10 +1,12 @@
 """JPEG bytes: their facts without decoding, and pixels at 1/1, 1/2, 1/4 or 1/8 of their size. Knows no files."""
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 try:
     import simplejpeg
@@ -38,7 +40,7 @@ def jpeg_facts(data: bytes) -> JpegFacts | None:
         return None
     if kind not in ("YCbCr", "Gray") or orientation is None or not width or not height:
         return None
-    return JpegFacts(width, height, orientation)
+    return JpegFacts(int(width), int(height), orientation)
 
 
 def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray | None = None) -> np.ndarray:
@@ -57,6 +59,16 @@ def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray 
     # The least size is asked for exactly: given some slack, the library takes 5/8 and the like, which are slow.
     least = (height, width) if reduction > 1 else (0, 0)
     return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """RGB pixels, uint8 (H, W, 3), as the bytes of a JPEG with full colour resolution: flat uint8."""
+    pixels = np.ascontiguousarray(pixels)
+    if simplejpeg is not None:
+        return np.frombuffer(simplejpeg.encode_jpeg(pixels, quality, "RGB", "444"), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return np.frombuffer(buffer.getvalue(), np.uint8)
 
 
 def _orientation(data: bytes) -> int | None:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .._errors import CheckpointError, ConfigError, DataError
+from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._collate import collate as default_collate
 from ._engine import Engine
-from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._normalize import Normalize
 from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples

@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 import warnings
-import threading
 import weakref
 from collections.abc import Iterator
 from multiprocessing.connection import Connection

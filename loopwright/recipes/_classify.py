@@ -1,6 +1,6 @@
 """The classification recipe: from settings to pieces, from pieces to ``fit``. It builds with public names only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from .._weights import load_weights
 from ..data._augment import build_transform
 from ..data._folder import ImageFolder
 from ..data._loader import Loader
+from ..data._open import open_data
+from ..data._packed import Packed
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
 from ..optim._groups import param_groups
@@ -35,8 +37,8 @@ SHEET = "predictions.png"
 class Pieces:
     """What a configuration stands for, ready for a loop."""
 
-    train: ImageFolder
-    val: ImageFolder
+    train: ImageFolder | Packed
+    val: ImageFolder | Packed
     train_loader: Loader
     val_loader: Loader
     model: nn.Module
@@ -49,8 +51,8 @@ def build(settings: TrainSettings) -> Pieces:
     """Build everything, in the order of the tutorial's loop: data, model, loss, optimizer, scheduler."""
     s = settings
     seed_everything(s.seed)
-    train = ImageFolder(s.data, split="train", holdout=s.holdout, on_error=s.on_error)
-    val = ImageFolder(s.data, split="val", holdout=s.holdout, on_error=s.on_error)
+    train = open_data(s.data, "train", holdout=s.holdout, on_error=s.on_error)
+    val = open_data(s.data, "val", holdout=s.holdout, on_error=s.on_error)
     augment = build_transform([(step.name, step.arguments) for step in s.augment], size=s.image_size)
     train_loader = Loader(
         train, s.batch_size, transform=augment, shuffle=True, drop_last=s.drop_last, workers=s.workers, seed=s.seed
@@ -126,7 +128,7 @@ def write_sheet(fitted: Fitted, pieces: Pieces) -> Path:
     shown = [index for index in range(len(pieces.val)) if not _was_skipped(pieces, index)]
     prediction_sheet(
         path,
-        [pieces.val.paths[index] for index in shown],
+        _Pictures(pieces.val, shown),
         [pieces.val.labels[index] for index in shown],
         torch.cat(guesses),
         torch.cat(confidences),
@@ -142,7 +144,7 @@ def dry_run(settings: TrainSettings) -> list[str]:
     run = Run(run_folder(settings), seed=settings.seed, device=settings.device, precision=settings.precision)
     model = pieces.model.to(run.device)
     lines = [
-        f"data       {pieces.train.root}: {len(pieces.train)} training and {len(pieces.val)} validation pictures "
+        f"data       {settings.data}: {len(pieces.train)} training and {len(pieces.val)} validation pictures "
         f"of {len(pieces.train.classes)} classes",
         f"model      {settings.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters",
         f"length     {settings.epochs} x {len(pieces.train_loader)} steps of {settings.batch_size} pictures",
@@ -167,6 +169,19 @@ def _try_batch(run: Run, model: nn.Module, loss: Callable[..., Tensor], loader: 
     return (
         f"one batch: pictures {tuple(pictures.shape)} {pictures.dtype}, labels {tuple(labels.shape)}, loss {value:.4f}"
     )
+
+
+class _Pictures(Sequence[Any]):
+    """The pictures of some samples, each opened when it is asked for."""
+
+    def __init__(self, dataset: ImageFolder | Packed, indices: list[int]) -> None:
+        self._dataset, self._indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._dataset[self._indices[place]][0]
 
 
 def _was_skipped(pieces: Pieces, index: int) -> bool:

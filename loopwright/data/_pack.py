@@ -1,0 +1,211 @@
+"""``pack``: a data set into one file. Parallel, and goes on where it was interrupted; ``Packed`` reads the result."""
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .._errors import ConfigError, DataError
+from .._progress import bar, choose_screen, seconds_text
+from ._folder import ImageFolder
+from ._open import SUFFIX
+from ._pack_file import PackWriter
+from ._packed import Packed
+from ._recipe import Recipe
+from ._undecoded import PictureFile
+
+Record = tuple[np.ndarray, int, int]
+_FLUSHED_EVERY = 256  # records
+
+
+def pack(
+    dataset: Any,
+    path: str | Path,
+    *,
+    size: int | None = None,
+    crop: bool = False,
+    format: Literal["raw", "jpeg"] = "raw",
+    quality: int = 90,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> Packed:
+    """Decode a data set once, into a file that is read many times as fast; returns the data set in it.
+
+    Interrupted, it goes on when it is called again. A pack that is there already, of the same pictures and made the same
+    way, is not made again.
+
+    Args:
+        dataset: a folder of class folders, or a dataset with ``undecoded`` (``ImageFolder``, ``Table``): its pictures
+            and targets are packed in its order.
+        path: of the file.
+        size: the short side of the stored pictures, at most, in pixels. Default: as they are. For training at 224 pixels
+            256 is customary.
+        crop: keep the central square only, so that all records are alike.
+        format: ``"raw"`` (fastest) or ``"jpeg"`` (a tenth of the size).
+        quality: of ``"jpeg"``.
+        workers: threads. Default: one a core.
+        overwrite: replace a pack that is of other pictures or made another way.
+        progress: draw it; default: if the output is a terminal.
+
+    Raises:
+        DataError: a picture cannot be read (the dataset's ``on_error="skip"`` leaves it out), or there is another pack.
+    """
+    source = ImageFolder(dataset) if isinstance(dataset, str | Path) else dataset
+    if not hasattr(source, "undecoded"):
+        raise ConfigError(f"a {type(source).__name__} has no files to pack; lw.Cached keeps the samples of any dataset")
+    recipe, target = Recipe(size, crop, format, quality), Path(path)
+    packing = _Packing(source, recipe)
+    if target.exists() and not overwrite and packing.is_made(target):
+        return Packed(target)
+    with PackWriter(target, packing.facts) as writer:
+        _fill(writer, packing, workers or os.cpu_count() or 1, progress)
+        writer.finish(*packing.contents())
+    return Packed(target, check_source=False)
+
+
+def pack_folder(root: str | Path, folder: str | Path, **options: Any) -> list[Packed]:
+    """Pack a folder of pictures: ``FOLDER/train.pack``, ``val.pack`` and, if it has one, ``test.pack``.
+
+    A validation part is held out as ``ImageFolder`` does it where there is none. ``loopwright train data=FOLDER`` reads
+    them.
+
+    Args:
+        options: of ``pack``, and ``holdout`` and ``on_error`` of ``ImageFolder``.
+    """
+    ours = {key: options.pop(key) for key in ("holdout", "on_error") if key in options}
+    splits = {split: ImageFolder(root, split=split, **ours) for split in ("train", "val")}
+    with contextlib.suppress(DataError):
+        splits["test"] = ImageFolder(root, split="test", **ours)
+    return [pack(part, Path(folder) / f"{split}{SUFFIX}", **options) for split, part in splits.items()]
+
+
+class _Packing:
+    """What goes into a pack: the source's facts, and the records made from them."""
+
+    def __init__(self, source: Any, recipe: Recipe) -> None:
+        self._recipe = recipe
+        samples = [source.undecoded(index) for index in range(len(source))]
+        self.paths = [os.path.abspath(path) for path, _ in samples]
+        self._targets = _stacked([target for _, target in samples])
+        self._stats = np.array([_stat(path) for path in self.paths], np.int64).reshape(-1, 2)
+        self._root = os.path.commonpath([os.path.dirname(path) for path in self.paths]) if self.paths else ""
+        self._names = [os.path.relpath(path, self._root) for path in self.paths]
+        self._left_out: dict[int, str] = {}
+        self.facts = {
+            "recipe": recipe.facts(),
+            "classes": list(getattr(source, "classes", [])),
+            "on_error": getattr(source, "on_error", "raise"),
+            "source": _digest(self._names, self._stats, self._targets),
+        }
+
+    def is_made(self, path: Path) -> bool:
+        """Whether a pack is this one; ``DataError`` says what it differs in."""
+        try:
+            made = Packed(path, check_source=False)
+        except DataError as error:
+            raise DataError(f"{error}; overwrite=True (--overwrite) replaces it") from None
+        if made.recipe != self.facts["recipe"]:
+            raise DataError(
+                f"{path} is there already, made with {made.recipe}, not {self.facts['recipe']}: give this pack another "
+                "name, or say overwrite=True (--overwrite)"
+            )
+        if made._file.facts["source"] != self.facts["source"]:
+            raise DataError(
+                f"{path} is there already, made of {len(made)} pictures that are not these {len(self.paths)}, or were "
+                "changed since: say overwrite=True (--overwrite) to make it anew"
+            )
+        return True
+
+    def record(self, index: int) -> Record | str:
+        """The record of one picture, or why it is left out."""
+        try:
+            return self._recipe.make(PictureFile(self.paths[index]))
+        except DataError as error:
+            if self.facts["on_error"] == "skip":
+                return str(error)
+            raise
+
+    def leave_out(self, index: int, message: str) -> None:
+        self._left_out[index] = message
+
+    def go_behind(self, sources: list[int]) -> int:
+        """The place to go on at, when there are records of these pictures; those missing between them are left out."""
+        start = sources[-1] + 1 if sources else 0
+        for index in set(range(start)).difference(sources):
+            self.leave_out(index, str(self.record(index)))
+        return start
+
+    def contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What a pack holds beside the records: arrays and facts of the pictures that are in it."""
+        kept = [index for index in range(len(self.paths)) if index not in self._left_out]
+        skipped = [self._left_out[index] for index in sorted(self._left_out)]
+        names = [self._names[index] for index in kept]
+        arrays = {"targets": self._targets[kept], "stats": self._stats[kept]}
+        return arrays, {**self.facts, "root": self._root, "names": names, "skipped": skipped}
+
+
+def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | None) -> None:
+    """Add the records that are missing, in their order."""
+    screen, total = choose_screen(progress, sys.stdout), len(packing.paths)
+    begun = packing.go_behind([entry[-1] for entry in writer.index])
+    began = drawn = time.perf_counter()
+    for index, made in _made(packing, begun, workers):
+        if isinstance(made, str):
+            packing.leave_out(index, made)
+        else:
+            writer.add(index, *made)
+        if index % _FLUSHED_EVERY == 0:
+            writer.flush()
+        now = time.perf_counter()
+        if now - drawn >= screen.seconds:
+            drawn, done, rate = now, index + 1, (index + 1 - begun) / (now - began)
+            left = seconds_text((total - done) / rate)
+            screen.draw([f"pack {bar(done, total)} {done}/{total}  {rate:.0f} pictures/s  {left} left"])
+    screen.erase()
+
+
+def _made(packing: _Packing, start: int, workers: int) -> Iterator[tuple[int, Record | str]]:
+    """The records from a place on, made by threads a little ahead of being taken."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[tuple[int, Future[Record | str]]] = []
+        indices = iter(range(start, len(packing.paths)))
+        try:
+            waiting += [(index, pool.submit(packing.record, index)) for index in islice(indices, 4 * workers)]
+            while waiting:
+                index, future = waiting.pop(0)
+                yield index, future.result()
+                waiting += [(more, pool.submit(packing.record, more)) for more in islice(indices, 1)]
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _stacked(targets: list[Any]) -> np.ndarray:
+    arrays = [np.asarray(target) for target in targets]
+    if any(array.dtype.kind not in "iufb" or array.shape != arrays[0].shape for array in arrays):
+        raise DataError("the targets of a pack must be numbers, or tensors of one shape")
+    return np.stack(arrays) if arrays else np.zeros(0, np.int64)
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        raise DataError(f"{path}: no such picture") from None
+    return found.st_size, found.st_mtime_ns
+
+
+def _digest(names: list[str], stats: np.ndarray, targets: np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in ("\0".join(names).encode("utf-8", "surrogateescape"), stats.tobytes(), targets.tobytes()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()

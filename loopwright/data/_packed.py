@@ -1,0 +1,127 @@
+"""``Packed``: a data set in one file, mapped into memory. Reads packs; ``_pack`` makes them."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .._errors import DataError
+from ._pack_file import PackReader
+from ._undecoded import PictureFile
+from ._view import Pixels, Viewable
+
+_STATS_CHECKED = 20_000  # source files looked at when a pack is opened; of more, every so-manieth
+
+
+class Packed:
+    """The pictures and targets of a pack, as a map-style dataset of (RGB picture, target).
+
+    All processes and runs share its pages; nothing is read before it is used. Each record is checked against its
+    checksum when a process first reads it.
+
+    Args:
+        path: a file that ``lw.pack`` or ``loopwright pack`` made.
+        recipe: what the pack must have been made with, as arguments of ``lw.pack``: ``{"size": 256}``.
+        check_source: notice source files that changed since, where they are still there.
+
+    Raises:
+        DataError: the file is missing, damaged, of another recipe, or its source has changed.
+
+    >>> import tempfile, loopwright as lw
+    >>> photos = lw.ImageFolder(lw.demo_photos(), split="val")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     packed = lw.pack(photos, f"{folder}/val.pack", size=64, crop=True, progress=False)
+    >>> len(packed) == len(photos), packed[0][0].size, packed[0][1] == photos[0][1]
+    (True, (64, 64), True)
+    """
+
+    def __init__(self, path: str | Path, *, recipe: dict[str, Any] | None = None, check_source: bool = True) -> None:
+        self._file = PackReader(path)
+        facts = self._file.facts
+        self.path, self.recipe, self.on_error = self._file.path, facts["recipe"], facts["on_error"]
+        different = {key: value for key, value in (recipe or {}).items() if self.recipe.get(key) != value}
+        if different:
+            has = ", ".join(f"{key}={self.recipe.get(key)!r}" for key in different)
+            asked = ", ".join(f"{key}={value!r}" for key, value in different.items())
+            raise DataError(f"{path}: packed with {has}, asked for {asked}: pack it again, or take it as it is")
+        self.classes: list[str] = facts["classes"]
+        self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
+        self.skipped: list[str] = facts["skipped"]
+        self._targets, self._names = self._file.array("targets"), facts["names"]
+        self._entries = [
+            (int(e["offset"]), int(e["size"]), int(e["height"]), int(e["width"])) for e in self._file.index
+        ]
+        self._read = bytearray(len(self._entries))  # which records this process has checked
+        if check_source:
+            self._check_source()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
+        picture, target = self.undecoded(index)
+        return picture.picture(), target
+
+    def undecoded(self, index: int) -> tuple[Viewable, Any]:
+        """The sample with its stored pixels, or its file, in place of the picture."""
+        _, _, height, width = self._entries[index]
+        data = self._file.record(index)
+        if not self._read[index]:
+            if not self._file.is_whole(index):
+                raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")
+            self._read[index] = 1
+        if self.recipe["format"] == "raw":
+            return Pixels(data.reshape(height, width, 3)), self._target(index)
+        return PictureFile(self.name_of(index), data.tobytes()), self._target(index)
+
+    @property
+    def labels(self) -> list[int]:
+        """Class indices, in the samples' order."""
+        return self._targets.tolist()
+
+    def counts(self) -> dict[str, int]:
+        """Pictures a class."""
+        counted = Counter(self.labels)
+        return {name: counted[index] for index, name in enumerate(self.classes)}
+
+    def name_of(self, index: int) -> str:
+        """The file that the sample was made from."""
+        return os.path.join(self._file.facts["root"], self._names[index])
+
+    def verify(self) -> list[str]:
+        """Read everything; the names of the damaged records."""
+        return [self.name_of(index) for index in range(len(self)) if not self._file.is_whole(index)]
+
+    def _target(self, index: int) -> Any:
+        target = self._targets[index]
+        return target.item() if target.ndim == 0 else torch.from_numpy(np.array(target))
+
+    def _check_source(self) -> None:
+        """Sizes and times of the source files, as they were when they were packed."""
+        stats, changed = self._file.array("stats"), []
+        for index in range(0, len(stats), max(1, -(-len(stats) // _STATS_CHECKED))):
+            try:
+                now = os.stat(self.name_of(index))
+            except OSError:
+                continue  # the source may well be elsewhere
+            if (now.st_size, now.st_mtime_ns) != tuple(stats[index]):
+                changed.append(self.name_of(index))
+        if changed:
+            raise DataError(
+                f"{self.path}: {len(changed)} source files have changed since it was packed, such as {changed[0]}. Pack it "
+                "again with overwrite, or open it with check_source=False"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], check_source=False)
+
+    def __repr__(self) -> str:
+        made = ", ".join(f"{key}={value!r}" for key, value in self.recipe.items() if value)
+        return f"Packed({str(self.path)!r}): {len(self)} pictures of {len(self.classes)} classes, {made}"
