@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
     from .data._transforms import Geometry as Geometry
+    from .data._transforms import RandomCrop as RandomCrop
     from .data._transforms import RandomResizedCrop as RandomResizedCrop
     from .data._transforms import Transform as Transform
     from .data._view import View as View
@@ -93,7 +94,7 @@ _WHERE = {
     "data._pack": ["pack", "pack_folder"],
     "data._packed": ["Packed"],
     "data._picture": ["open_picture"],
-    "data._transforms": ["CenterCrop", "Compose", "Geometry", "RandomResizedCrop", "Transform"],
+    "data._transforms": ["CenterCrop", "Compose", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],

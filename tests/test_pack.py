@@ -70,6 +70,31 @@ def test_a_pack_at_source_size_gives_the_batches_of_the_folder(
         assert torch.equal(y, b)
 
 
+@pytest.mark.parametrize("transform", [lw.RandomCrop(40), lw.RandomResizedCrop(40), lw.CenterCrop(20), None])
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_pictures_that_are_alike_are_cut_the_same_way(
+    photos: lw.ImageFolder, tmp_path: Path, transform: lw.Geometry | None, on_error: str
+) -> None:
+    packed = lw.pack(few(tmp_path / "few", photos, 70), tmp_path / "x.pack", size=48, crop=True, progress=False)
+    if on_error == "skip":
+        content = bytearray(packed.path.read_bytes())
+        for index in (3, 30, 69):
+            content[PackReader(packed.path).entries[index][0]] ^= 1
+        packed.path.write_bytes(content)
+        packed = lw.Packed(packed.path)
+    made = {}
+    for engine, workers in (("here", 0), ("ring", 1), ("ring", 3), ("threads", 2), ("processes", 1)):
+        options = {"transform": transform, "shuffle": True, "workers": workers, "engine": engine, "on_error": on_error}
+        loader = lw.Loader(packed, 33, **options)  # type: ignore[arg-type]
+        made[engine, workers] = list(loader.epoch_batches(1))
+        assert len(loader.skipped) == (3 if on_error == "skip" else 0)
+        loader.close()
+    expected = made.pop(("here", 0))
+    assert expected[0][0].shape[2] == (48 if transform is None else transform.size)
+    for batches in made.values():
+        assert all(torch.equal(x, a) and torch.equal(y, b) for (x, y), (a, b) in zip(batches, expected, strict=True))
+
+
 def test_a_recipe_is_what_is_stored(photos: lw.ImageFolder, tmp_path: Path) -> None:
     shrunk = lw.pack(photos, tmp_path / "shrunk.pack", size=50, progress=False)
     cropped = lw.pack(photos, tmp_path / "cropped.pack", size=50, crop=True, progress=False)
@@ -138,7 +163,7 @@ def test_another_recipe_than_asked_for_is_noticed(raw: lw.Packed) -> None:
 def test_a_damaged_record_is_named(photos: lw.ImageFolder, tmp_path: Path) -> None:
     packed = lw.pack(few(tmp_path / "few", photos), tmp_path / "x.pack", progress=False)
     content = bytearray(packed.path.read_bytes())
-    content[packed._entries[5][0] + 1000] ^= 4
+    content[PackReader(packed.path).entries[5][0] + 1000] ^= 4
     packed.path.write_bytes(content)
     damaged = lw.Packed(packed.path)
     name = damaged.name_of(5)
@@ -194,6 +219,7 @@ def test_a_killed_pack_goes_on(photos: lw.ImageFolder, raw: lw.Packed, tmp_path:
         assert attempts < 200
     assert attempts > 1
     assert path.read_bytes() == raw.path.read_bytes()
+    lw.pack(photos, path, progress=False)
     assert os.listdir(tmp_path) == ["x.pack"]
 
 

@@ -8,7 +8,7 @@ import pytest
 import loopwright as lw
 
 NAMES = """
-Geometry Packed View open_data pack pack_folder
+Geometry Packed RandomCrop View open_data pack pack_folder
 CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder Loader
 LoopwrightError MissingExtra NonFiniteError Normalize RandomResizedCrop Run RunError Transform build_loss build_model
 build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder load_config

@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from loopwright import demo_photos, open_picture
-from loopwright._errors import ConfigError
-from loopwright.data._transforms import CenterCrop, Compose, RandomResizedCrop, Transform, apply
+from loopwright._errors import ConfigError, DataError
+from loopwright.data._transforms import CenterCrop, Compose, RandomCrop, RandomResizedCrop, Transform, apply
 
 SIDES = st.integers(1, 40) | st.sampled_from([1, 2, 999, 1000, 5000])
 
@@ -241,3 +241,20 @@ def test_only_loopwrights_transforms_are_given_randomness() -> None:
 def test_a_wrong_setting_is_refused_when_it_is_given(make: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make(**settings)
+
+
+def test_a_random_crop_is_a_part_of_the_picture_as_it_is(photo: Image.Image) -> None:
+    pixels, seen = np.asarray(photo), set()
+    for seed in range(200):
+        made = np.asarray(RandomCrop(min(photo.size) - 3)(photo, random.Random(seed)))
+        view = RandomCrop(min(photo.size) - 3).plan(*photo.size, random.Random(seed))
+        left, top, right, bottom = view.box
+        part = pixels[top:bottom, left:right]
+        assert np.array_equal(made, part[:, ::-1] if view.flip else part)
+        seen.add((left if photo.width < photo.height else top, view.flip))
+    assert seen == {(place, flip) for place in range(4) for flip in (False, True)}
+
+
+def test_a_crop_larger_than_the_picture_is_refused() -> None:
+    with pytest.raises(DataError, match=r"RandomCrop\(9\) of a picture of 20x8 pixels: take a smaller crop"):
+        RandomCrop(9)(Image.new("RGB", (20, 8)), random.Random(0))

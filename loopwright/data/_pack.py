@@ -17,7 +17,7 @@ from .._errors import ConfigError, DataError
 from .._progress import bar, choose_screen, seconds_text
 from ._folder import ImageFolder
 from ._open import SUFFIX
-from ._pack_file import PackWriter
+from ._pack_file import PackWriter, tidy
 from ._packed import Packed
 from ._recipe import Recipe
 from ._undecoded import PictureFile
@@ -65,6 +65,7 @@ def pack(
     recipe, target = Recipe(size, crop, format, quality), Path(path)
     packing = _Packing(source, recipe)
     if target.exists() and not overwrite and packing.is_made(target):
+        tidy(target)
         return Packed(target)
     with PackWriter(target, packing.facts) as writer:
         _fill(writer, packing, workers or os.cpu_count() or 1, progress)

@@ -56,8 +56,7 @@ class PackWriter:
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
-        self._part = path.with_name(path.name + ".part")
-        self._journal_path = path.with_name(path.name + ".part.journal")
+        self._part, self._journal_path = _beside(path)
         head = json.dumps(facts, sort_keys=True).encode() + b"\n"
         self.index = self._records_of(head)  #: finished records, of this attempt and of interrupted ones
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +147,17 @@ class PackWriter:
         self._journal.close()
 
 
+def tidy(path: Path) -> None:
+    """Remove what a pack that was finished left behind, killed in its last instant."""
+    for left in _beside(path):
+        left.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """The unfinished file and its journal."""
+    return path.with_name(path.name + ".part"), path.with_name(path.name + ".part.journal")
+
+
 def _is_whole(file: IO[bytes], entry: tuple[int, ...]) -> bool:
     offset, size, _, _, total, _ = entry
     file.seek(offset)
@@ -181,8 +191,11 @@ class PackReader:
             raise DataError(f"{path}: damaged or cut short (its end is not what was written); pack it again")
         self.facts: dict[str, Any] = json.loads(text)
         # Private pages: writable for torch, which takes no read-only arrays, and never written.
-        self._bytes = np.memmap(self.path, np.uint8, "c")
-        self.index = self.array("index")
+        self._bytes = np.asarray(np.memmap(self.path, np.uint8, "c"))
+        index = self.array("index")
+        columns = (index[name].tolist() for name in ("offset", "size", "height", "width"))
+        self.entries: list[tuple[int, int, int, int]] = list(zip(*columns, strict=True))  #: offset, size, height, width
+        self._sums: list[int] = index["sum"].tolist()
 
     def array(self, name: str) -> np.ndarray:
         """One of the arrays, a view of the file."""
@@ -192,19 +205,18 @@ class PackReader:
         )
         shape = tuple(place["shape"])
         size = dtype.itemsize * int(np.prod(shape))
-        data = np.asarray(self._bytes[place["offset"] : place["offset"] + size])
+        data = self._bytes[place["offset"] : place["offset"] + size]
         if zlib.crc32(data.tobytes()) != place["crc32"]:
             raise DataError(f"{self.path}: damaged (its {name} is not what was written); pack it again")
         return data.view(dtype).reshape(shape)
 
     def record(self, number: int) -> np.ndarray:
         """The bytes of one record, not checked: flat uint8, a view of the file."""
-        entry = self.index[number]
-        return np.asarray(self._bytes)[int(entry["offset"]) : int(entry["offset"] + entry["size"])]
+        offset, size, _, _ = self.entries[number]
+        return self._bytes[offset : offset + size]
 
     def is_whole(self, number: int) -> bool:
-        return checksum(self.record(number)) == int(self.index[number]["sum"])
+        return checksum(self.record(number)) == self._sums[number]
 
     def _unfinished(self) -> str:
-        part = self.path.with_name(self.path.name + ".part")
-        return "; an unfinished pack lies there: pack again and it goes on" if part.exists() else ""
+        return "; an unfinished pack lies there: pack again and it goes on" if _beside(self.path)[0].exists() else ""

@@ -52,15 +52,13 @@ class Packed:
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self.skipped: list[str] = facts["skipped"]
         self._targets, self._names = self._file.array("targets"), facts["names"]
-        self._entries = [
-            (int(e["offset"]), int(e["size"]), int(e["height"]), int(e["width"])) for e in self._file.index
-        ]
-        self._read = bytearray(len(self._entries))  # which records this process has checked
+        self._raw = self.recipe["format"] == "raw"
+        self._read = bytearray(len(self))  # which records this process has checked
         if check_source:
             self._check_source()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._file.entries)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
         picture, target = self.undecoded(index)
@@ -68,15 +66,24 @@ class Packed:
 
     def undecoded(self, index: int) -> tuple[Viewable, Any]:
         """The sample with its stored pixels, or its file, in place of the picture."""
-        _, _, height, width = self._entries[index]
-        data = self._file.record(index)
-        if not self._read[index]:
-            if not self._file.is_whole(index):
-                raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")
-            self._read[index] = 1
-        if self.recipe["format"] == "raw":
-            return Pixels(data.reshape(height, width, 3)), self._target(index)
-        return PictureFile(self.name_of(index), data.tobytes()), self._target(index)
+        if self._raw:
+            return Pixels(self.pixels(index)), self._target(index)
+        return PictureFile(self.name_of(index), self._record(index).tobytes()), self._target(index)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The stored pixels of a ``"raw"`` pack: uint8 (H, W, 3), a view of the file."""
+        _, _, height, width = self._file.entries[index]
+        return self._record(index).reshape(height, width, 3)
+
+    def targets(self, indices: np.ndarray) -> list[Any]:
+        """The targets of some samples."""
+        return self._targets[indices].tolist() if self._targets.ndim == 1 else [self._target(i) for i in indices]
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Height and width of every picture, where all are alike and stored as pixels."""
+        sides = {entry[2:] for entry in self._file.entries} if self._raw else set()
+        return next(iter(sides)) if len(sides) == 1 else None
 
     @property
     def labels(self) -> list[int]:
@@ -95,6 +102,14 @@ class Packed:
     def verify(self) -> list[str]:
         """Read everything; the names of the damaged records."""
         return [self.name_of(index) for index in range(len(self)) if not self._file.is_whole(index)]
+
+    def _record(self, index: int) -> np.ndarray:
+        """The bytes of a record, checked when this process first reads it."""
+        if not self._read[index]:
+            if not self._file.is_whole(index):
+                raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")
+            self._read[index] = 1
+        return self._file.record(index)
 
     def _target(self, index: int) -> Any:
         target = self._targets[index]

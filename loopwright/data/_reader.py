@@ -42,7 +42,7 @@ class _Batch:
 
 
 class Reader:
-    """Fills free slots with the batches of an iteration, in their order, sample by sample.
+    """Fills free slots with the batches of an iteration, in their order, a few samples at a time.
 
     A slot is taken before the next batch is begun, so the oldest batch always has one and handing out in order cannot
     come to a standstill.
@@ -95,25 +95,26 @@ class Reader:
     def _work(self) -> None:
         rng = SampleRandom()
         while (job := self._next()) is not None:
-            batch, row = job
+            batch, rows = job
             if batch.failure is None and batch.turn == self._turn:
                 try:
-                    out = self._slots[batch.slot, row]
-                    batch.rests[row] = self._samples.show(batch.key.indices[row], batch.key, rng, out)
+                    made = self._samples.show(batch.key, rows, rng, self._slots[batch.slot])
+                    batch.rests[rows.start : rows.stop] = made
                 except Exception as error:
                     batch.failure = LoadFailure.of(error, batch.key)
-            self._finish_one(batch)
+            self._finish(batch, len(rows))
 
-    def _next(self) -> tuple[_Batch, int] | None:
-        """The next sample to make: its batch and its row; None at the end."""
+    def _next(self) -> tuple[_Batch, range] | None:
+        """The next samples to make: their batch and their rows; None at the end."""
         with self._changed:
             while not self._ended:
                 batch = self._open = self._open or self._begun()
                 if batch is not None:
-                    row, batch.begun = batch.begun, batch.begun + 1
+                    rows = range(batch.begun, min(batch.begun + self._samples.rows, len(batch.key.indices)))
+                    batch.begun = rows.stop
                     if batch.begun == len(batch.key.indices):
                         self._open = None
-                    return batch, row
+                    return batch, rows
                 self._changed.wait()
         return None
 
@@ -124,9 +125,9 @@ class Reader:
         numbered = next(self._keys, None)
         return None if numbered is None else _Batch(self._turn, numbered[0], self._free.pop(), numbered[1])
 
-    def _finish_one(self, batch: _Batch) -> None:
+    def _finish(self, batch: _Batch, count: int) -> None:
         with self._changed:
-            batch.left -= 1
+            batch.left -= count
             if batch.left:
                 return
             if batch.turn != self._turn:

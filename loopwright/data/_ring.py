@@ -42,9 +42,7 @@ class Ring:
     """Batches in shared memory: one iteration at a time, each batch the loop's own for as long as it holds it."""
 
     def __init__(self, samples: Samples, threads: int, batch_size: int, *, own_process: bool) -> None:
-        assert samples.geometry is not None
-        side = samples.geometry.size
-        self._slots = _shared_memory((SLOTS, batch_size, side, side, 3))
+        self._slots = _shared_memory((SLOTS, batch_size, *samples.size(), 3))
         self._filler: _Filler = (_Process if own_process else _Threads)(samples, self._slots, threads)
         self._turn = 0
         self._lent: set[int] = set()

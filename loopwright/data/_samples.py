@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .._errors import DataError, LoopwrightError
-from .._seed import SampleRandom, sample_seed, seed_globals
+from .._seed import SampleRandom, sample_seed, sample_uniforms, seed_globals
 from ._collate import collate
-from ._transforms import Geometry, apply, is_pure, leading_geometry
+from ._transforms import Cut, Geometry, Whole, apply, is_pure, leading_geometry
 from ._undecoded import PictureFile
-from ._view import Viewable
+from ._view import Viewable, copy_part
 
 
 class BatchKey(NamedTuple):
@@ -94,6 +94,11 @@ class Samples:
         self._collate, self._skip = collate, skip_unreadable
         #: What decides which part of a file is decoded; None where pictures come decoded.
         self.geometry = leading_geometry(transform) if hasattr(dataset, "undecoded") else None
+        sides = getattr(dataset, "sides", None)
+        if transform is None and sides is not None:
+            self._transform = self.geometry = Whole()
+        #: How many samples it pays to show at once.
+        self.rows = 16 if isinstance(self.geometry, Cut) and sides is not None else 1
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
 
     def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
@@ -114,13 +119,28 @@ class Samples:
             return f"{type(self._dataset).__name__} gives decoded samples (it has no undecoded(index))"
         if self._sample_transform is not None or self._collate is not collate:
             return "sample_transform and collate are functions of yours"
+        if self._transform is None:
+            return "without a transform pictures may differ in size"
         return None if isinstance(self._transform, Geometry) else "transform is not only a crop of loopwright's"
 
-    def show(self, index: int, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> Any:
-        """Put a sample's picture into ``out``, uint8 (H, W, 3); what else the sample holds comes back, or ``Unreadable``.
+    def size(self) -> tuple[int, int]:
+        """Height and width of what ``show`` makes."""
+        if isinstance(self.geometry, Whole):
+            return self._dataset.sides
+        assert self.geometry is not None
+        return self.geometry.size, self.geometry.size
+
+    def show(self, key: BatchKey, rows: range, rng: SampleRandom, out: np.ndarray) -> list[Any]:
+        """Put the pictures of some rows of a batch into ``out``, uint8 (batch, H, W, 3); what else these samples hold
+        comes back, or ``Unreadable``.
 
         The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
         """
+        if self.rows > 1:
+            return self._cut(key, rows, out)
+        return [self._show_one(key.indices[row], key, rng, out[row]) for row in rows]
+
+    def _show_one(self, index: int, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> Any:
         assert self.geometry is not None
         try:
             picture, *rest = self._dataset.undecoded(index)
@@ -130,6 +150,24 @@ class Samples:
         except DataError as error:
             return self._left_out(error)
         return rest
+
+    def _cut(self, key: BatchKey, rows: range, out: np.ndarray) -> list[Any]:
+        """The same for pictures in memory that are all alike: drawn for all at once, then only copied."""
+        assert isinstance(self.geometry, Cut)
+        height, width = self._dataset.sides
+        wide, high = self.geometry.part(width, height)
+        indices = np.array(key.indices[rows.start : rows.stop])
+        drawn = sample_uniforms(key.seed, key.epoch, indices, self.geometry.draws)
+        places = zip(*(values.tolist() for values in self.geometry.place(width, height, drawn)), strict=True)
+        rests: list[Any] = [[target] for target in self._dataset.targets(indices)]
+        for number, (row, (left, top, flip)) in enumerate(zip(rows, places, strict=True)):
+            try:
+                pixels = self._dataset.pixels(key.indices[row])
+            except DataError as error:
+                rests[number] = self._left_out(error)
+                continue
+            copy_part(pixels[top : top + high, left : left + wide], out[row], flip)
+        return rests
 
     def _sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:
         if self._seeds_globals:

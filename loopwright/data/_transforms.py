@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .._errors import ConfigError
+from .._errors import ConfigError, DataError
 from ._view import Pixels, View, Viewable, reduced_view
 
 Box = tuple[int, int, int, int]
@@ -49,6 +49,75 @@ class Geometry(Transform):
     def __call__(self, picture: Image.Image | Viewable, rng: random.Random | None = None) -> Image.Image:
         source = Pixels(np.asarray(picture)) if isinstance(picture, Image.Image) else picture
         return Image.fromarray(source.show(self.plan(source.width, source.height, rng or random.Random(0))))
+
+
+class Cut(Geometry):
+    """A geometry that takes a part as it is, without resizing: of pictures that are alike, many are placed at once.
+
+    ``draws`` is how many random numbers a sample takes.
+    """
+
+    draws = 0
+
+    @abstractmethod
+    def place(self, width: int, height: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the parts of n pictures begin, and which are mirrored: left (n,), top (n,), bool (n,).
+
+        Args:
+            drawn: numbers in [0, 1): (n, ``draws``).
+        """
+
+    def part(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of what is taken."""
+        return self.size, self.size
+
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        drawn = np.array([[rng.random() for _ in range(self.draws)]])
+        left, top, flip = (values[0].item() for values in self.place(width, height, drawn))
+        wide, high = self.part(width, height)
+        return View((left, top, left + wide, top + high), wide, high, flip)
+
+
+class Whole(Cut):
+    """The picture as it is: for pictures that are all alike, such as those of a cropped pack."""
+
+    def place(self, width: int, height: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        zeros = np.zeros(len(drawn), np.int64)
+        return zeros, zeros, zeros.astype(bool)
+
+    def part(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+
+class RandomCrop(Cut):
+    """A random square of the picture at its own size, flipped left to right half of the time.
+
+    Args:
+        size: height and width of the square, in pixels. A smaller picture is an error.
+        flip: probability of a flip from left to right, 0 to 1.
+
+    >>> RandomCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
+    (8, 8)
+    """
+
+    draws = 3
+
+    def __init__(self, size: int, *, flip: float = 0.5) -> None:
+        _check_size("RandomCrop", size)
+        _check_probability("RandomCrop: flip", flip)
+        self.size, self.flip = size, flip
+
+    def place(self, width: int, height: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if width < self.size or height < self.size:
+            raise DataError(
+                f"RandomCrop({self.size}) of a picture of {width}x{height} pixels: take a smaller crop, or RandomResizedCrop"
+            )
+        left = (drawn[:, 0] * (width - self.size + 1)).astype(np.int64)
+        top = (drawn[:, 1] * (height - self.size + 1)).astype(np.int64)
+        return left, top, drawn[:, 2] < self.flip
+
+    def __repr__(self) -> str:
+        return f"RandomCrop({self.size}, flip={self.flip})"
 
 
 class Compose(Transform):

@@ -88,17 +88,18 @@ def show(
         return made[:, :, 0]
     made = np.empty((view.height, view.width, part.shape[2]), part.dtype) if out is None else out
     if part.shape == made.shape:
-        _copy(part, made, view.flip)
+        copy_part(part, made, view.flip)
     elif interpolation == "nearest":
-        _copy(part[_nearest(part.shape[0], view.height)][:, _nearest(part.shape[1], view.width)], made, view.flip)
+        copy_part(part[_nearest(part.shape[0], view.height)][:, _nearest(part.shape[1], view.width)], made, view.flip)
     else:
         _resize(part, made)
         if view.flip:
-            _copy(made, made, True)
+            copy_part(made, made, True)
     return made
 
 
-def _copy(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
+def copy_part(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
+    """Copy pixels (H, W, C) to where there is room for as many, mirrored left to right if asked; both may be one."""
     if flip and source.dtype == np.uint8:
         _planes(target).copy_(_planes(source).flip(-1))  # many times faster than NumPy's backward steps of three bytes
     else:
