@@ -215,6 +215,14 @@ class Run:
         if self._seeded:
             seed_everything(self.seed)
 
+    def _announce_source(self, source: Source) -> None:
+        """Say once how the training data are read, and record it."""
+        reason = source.describe()
+        if reason and "loader" not in self._record.info:
+            self._record.update(loader=reason)
+            if self._progress is not False:
+                self._display.print([f"loader     {reason}"])
+
     def _announce(self, changed: Sequence[Difference]) -> None:
         if self._progress is False:
             return
@@ -569,6 +577,7 @@ class Run:
         if self._agenda.is_enough(self._cursor.step):
             return False
         self._source = source
+        self._announce_source(source)
         return True
 
     def _leave_loop(self) -> None:

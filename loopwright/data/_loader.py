@@ -79,7 +79,7 @@ class Loader:
         self._check(on_error)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
         self._engine: Engine | None = None
-        self.engine = ""  # how its batches are made and why, once it has begun
+        self._why = ""
         self.epoch = 0
         self._drawn = 0  # samples of this epoch's order that were handed out
         self._resumed = False  # whether the next iteration goes on from there
@@ -88,6 +88,12 @@ class Loader:
     def samples(self) -> int:
         """Samples an epoch."""
         return len(self._order)
+
+    @property
+    def engine(self) -> str:
+        """Who makes the batches, and why they do."""
+        self._begun()
+        return self._why
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -112,10 +118,9 @@ class Loader:
     def loaded_batches(self, epoch: int, *, start: int = 0, seed: int = 0) -> Iterator[LoadedBatch]:
         """As ``epoch_batches``, with counts. ``seed`` is used where the loader has none of its own."""
         keys = self._keys(self.seed if self.seed is not None else seed, epoch, start)
-        if self._engine is None:
-            self._engine, self.engine = choose_engine(self._samples, self.workers, self._engine_name)
+        engine = self._begun()
         passed_over = 0  # samples of batches in which none was readable
-        for batch in self._engine.batches(keys):
+        for batch in engine.batches(keys):
             if isinstance(batch, LoadFailure):
                 batch.reraise()
             self.skipped.extend(message for message in batch.skipped if message not in self.skipped)
@@ -143,6 +148,11 @@ class Loader:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def _begun(self) -> Engine:
+        if self._engine is None:
+            self._engine, self._why = choose_engine(self._samples, self.workers, self._engine_name)
+        return self._engine
 
     def _begin(self) -> tuple[int, int]:
         """The epoch of an iteration that begins now, and the place in it."""

@@ -33,6 +33,10 @@ class Source(Protocol):
         """Batches an epoch, if known."""
         ...
 
+    def describe(self) -> str:
+        """Who reads, and why they do; nothing where that is the user's own affair."""
+        ...
+
     def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         """The batches of an epoch from a place on."""
         ...
@@ -51,6 +55,9 @@ class LoaderSource:
 
     def length(self) -> int | None:
         return len(self._loader)
+
+    def describe(self) -> str:
+        return self._loader.engine
 
     def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
@@ -84,6 +91,9 @@ class IterableSource:
         self._batches = batches
         self.draws_here = not (isinstance(batches, DataLoader) and batches.num_workers > 0)
         self._rng_at_start: dict[str, Any] | None = None
+
+    def describe(self) -> str:
+        return ""
 
     def length(self) -> int | None:
         try:
