@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="train on the embedded clothing photos, in about two minutes")
     demo.add_argument("settings", nargs="*", metavar="key=value")
     demo.set_defaults(function=_demo)
+    doctor = commands.add_parser(
+        "doctor", help="measure what holds a training back, and what would lift it",
+        epilog=KEYS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    doctor.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
+    doctor.add_argument("--apply", action="store_true", help="make the most promising change and measure again")
+    doctor.add_argument("--seconds", type=float, default=3.0, help="length of each measurement (default 3)")
+    doctor.set_defaults(function=_doctor)
     pack = commands.add_parser(
         "pack", help="decode a folder of pictures once, into files that are read many times as fast"
     )
@@ -118,6 +126,13 @@ def _demo(asked: argparse.Namespace) -> int:
     # The demo's network is too small to gain from two threads, and loses much where they wait for each other.
     torch.set_num_threads(1)
     _say_done(train(demo_settings(asked.settings)))
+    return 0
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    from .recipes._doctor import diagnose
+
+    print("\n".join(diagnose(_settings(asked.settings), seconds=asked.seconds, apply=asked.apply)))
     return 0
 
 

@@ -30,7 +30,7 @@ class InProcess:
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         for key in keys:
-            with preserved_rng(), _one_thread():
+            with preserved_rng(), one_thread():
                 batch = self._samples[key]
             yield batch
 
@@ -39,7 +39,7 @@ class InProcess:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """torch computes as in its worker processes: with more threads a mean over a picture has other last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

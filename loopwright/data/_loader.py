@@ -85,6 +85,11 @@ class Loader:
         self._resumed = False  # whether the next iteration goes on from there
 
     @property
+    def sample_maker(self) -> Samples:
+        """What makes its samples: for those who measure them."""
+        return self._samples
+
+    @property
     def samples(self) -> int:
         """Samples an epoch."""
         return len(self._order)

@@ -90,13 +90,13 @@ class Samples:
         collate: Callable[[Sequence[Any]], Any],
         skip_unreadable: bool,
     ) -> None:
-        self._dataset, self._transform, self._sample_transform = dataset, transform, sample_transform
-        self._collate, self._skip = collate, skip_unreadable
+        self._dataset, self.transform, self._sample_transform = dataset, transform, sample_transform
+        self.collate, self._skip = collate, skip_unreadable
         #: What decides which part of a file is decoded; None where pictures come decoded.
         self.geometry = leading_geometry(transform) if hasattr(dataset, "undecoded") else None
         sides = getattr(dataset, "sides", None)
         if transform is None and sides is not None:
-            self._transform = self.geometry = Whole()
+            self.transform = self.geometry = Whole()
         #: How many samples it pays to show at once.
         self.rows = 16 if isinstance(self.geometry, Cut) and sides is not None else 1
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
@@ -105,10 +105,10 @@ class Samples:
         """One batch, or the failure that kept it from being one. May seed the global generators and draw from them."""
         try:
             rng = SampleRandom()
-            samples = [self._sample(index, key, rng) for index in key.indices]
+            samples = [self.sample(index, key, rng) for index in key.indices]
             skipped = tuple(sample.message for sample in samples if isinstance(sample, Unreadable))
             good = [sample for sample in samples if not isinstance(sample, Unreadable)]
-            data = self._collate(good) if good else None
+            data = self.collate(good) if good else None
             return LoadedBatch(data, len(good), len(samples), skipped)
         except Exception as error:
             return LoadFailure.of(error, key)
@@ -117,11 +117,11 @@ class Samples:
         """What keeps pictures from being put straight into a batch by threads (see ``show``); None if nothing does."""
         if not hasattr(self._dataset, "undecoded"):
             return f"{type(self._dataset).__name__} gives decoded samples (it has no undecoded(index))"
-        if self._sample_transform is not None or self._collate is not collate:
+        if self._sample_transform is not None or self.collate is not collate:
             return "sample_transform and collate are functions of yours"
-        if self._transform is None:
+        if self.transform is None:
             return "without a transform pictures may differ in size"
-        return None if isinstance(self._transform, Geometry) else "transform is not only a crop of loopwright's"
+        return None if isinstance(self.transform, Geometry) else "transform is not only a crop of loopwright's"
 
     def size(self) -> tuple[int, int]:
         """Height and width of what ``show`` makes."""
@@ -169,22 +169,23 @@ class Samples:
             copy_part(pixels[top : top + high, left : left + wide], out[row], flip)
         return rests
 
-    def _sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:
+    def sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:
+        """One sample as it goes to ``collate``, or ``Unreadable``."""
         if self._seeds_globals:
             seed_globals(sample_seed(key.seed, key.epoch, index))
         rng.go_to(key.seed, key.epoch, index)
         try:
             if self.geometry is not None:
                 picture, *rest = self._dataset.undecoded(index)
-                item = (apply(self._transform, _viewable(picture), rng), *rest)
+                item = (apply(self.transform, _viewable(picture), rng), *rest)
                 return apply(self._sample_transform, item, rng)
             item = self._dataset[index]
         except DataError as error:
             return self._left_out(error)
         except OSError as error:  # what the datasets of others raise for a file that cannot be read
             return self._left_out(error, f"sample {index}: {error}")
-        if self._transform is not None:
-            item = _on_picture(self._transform, item, rng)
+        if self.transform is not None:
+            item = _on_picture(self.transform, item, rng)
         return apply(self._sample_transform, item, rng)
 
     def _left_out(self, error: Exception, message: str = "") -> Unreadable:
