@@ -40,11 +40,21 @@ if TYPE_CHECKING:
     from ._stopping import direction_of as direction_of
     from ._weights import load_weights as load_weights
     from .data._augment import build_transform as build_transform
+    from .data._balance import balanced_weights as balanced_weights
     from .data._collate import collate as collate
     from .data._folder import ImageFolder as ImageFolder
+    from .data._folds import hold_out as hold_out
+    from .data._folds import k_fold as k_fold
+    from .data._labels import LabelSets as LabelSets
     from .data._loader import Loader as Loader
     from .data._normalize import Normalize as Normalize
+    from .data._pad import PadCollate as PadCollate
+    from .data._pad import Padded as Padded
+    from .data._part import Part as Part
     from .data._picture import open_picture as open_picture
+    from .data._rows import read_table as read_table
+    from .data._rows import write_table as write_table
+    from .data._table import Table as Table
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
     from .data._transforms import RandomResizedCrop as RandomResizedCrop
@@ -79,11 +89,18 @@ _WHERE = {
     "_stopping": ["direction_of"],
     "_weights": ["load_weights"],
     "data._augment": ["build_transform"],
+    "data._balance": ["balanced_weights"],
     "data._collate": ["collate"],
     "data._folder": ["ImageFolder"],
+    "data._folds": ["hold_out", "k_fold"],
+    "data._labels": ["LabelSets"],
     "data._loader": ["Loader"],
     "data._normalize": ["Normalize"],
+    "data._pad": ["PadCollate", "Padded"],
+    "data._part": ["Part"],
     "data._picture": ["open_picture"],
+    "data._rows": ["read_table", "write_table"],
+    "data._table": ["Table"],
     "data._transforms": ["CenterCrop", "Compose", "RandomResizedCrop", "Transform"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],

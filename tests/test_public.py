@@ -8,11 +8,12 @@ import pytest
 import loopwright as lw
 
 NAMES = """
-CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder Loader
-LoopwrightError MissingExtra NonFiniteError Normalize RandomResizedCrop Run RunError Transform build_loss build_model
-build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder load_config
-load_weights map_nested open_picture param_groups picture_grid prediction_sheet psnr read_checkpoint read_metrics
-read_run seed_everything small_resnet ssim steps_per topk_accuracy total_steps
+CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder LabelSets Loader
+LoopwrightError MissingExtra NonFiniteError Normalize PadCollate Padded Part RandomResizedCrop Run RunError Table
+Transform balanced_weights build_loss build_model build_optimizer build_scheduler build_transform choose_compute collate
+demo_photos direction_of fit free_folder hold_out k_fold load_config load_weights map_nested open_picture param_groups
+picture_grid prediction_sheet psnr read_checkpoint read_metrics read_run read_table seed_everything small_resnet ssim
+steps_per topk_accuracy total_steps write_table
 """.split()
 
 
