@@ -60,8 +60,7 @@ class ImageFolder:
         self.classes = self._given or sorted(_scan(sibling) if sibling is not None else found)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._check_classes(found, folder)
-        names = (os.path.relpath(path, self.root) for name in self.classes for path in found.get(name, ()))
-        self.paths = Paths(self.root, names)
+        self.paths = Paths.below(self.root, (path for name in self.classes for path in found.get(name, ())))
         self.labels = [self.class_to_idx[name] for name in self.classes for _ in found.get(name, ())]
         if self._is_held_out(split):
             self._keep_part(folder, split == "val", holdout, seed)

@@ -15,21 +15,21 @@ class LabelSets(Sequence[tuple[int, ...]]):
 
     Args:
         sets: class indices of each sample, in any order; one that comes twice counts once.
-        count: how many classes there are.
+        num_classes: how many there are in all.
 
-    >>> labels = LabelSets([(2, 0), (), (1,)], count=3)
+    >>> labels = LabelSets([(2, 0), (), (1,)], num_classes=3)
     >>> labels[0], labels.multi_hot(0).tolist(), labels.counts().tolist()
     ((0, 2), [1.0, 0.0, 1.0], [1, 1, 1])
     """
 
-    def __init__(self, sets: Iterable[Iterable[int]], count: int) -> None:
+    def __init__(self, sets: Iterable[Iterable[int]], num_classes: int) -> None:
         members = [sorted(set(one)) for one in sets]
-        self.count = count
+        self.num_classes = num_classes
         self._ends = np.cumsum([0, *map(len, members)], dtype=np.int64)
         self._members = np.array([member for one in members for member in one], dtype=np.int32)
-        if len(self._members) and not 0 <= self._members.min() <= self._members.max() < count:
+        if len(self._members) and not 0 <= self._members.min() <= self._members.max() < num_classes:
             raise DataError(
-                f"class indices must be 0 to {count - 1}. Found: {self._members.min()} to {self._members.max()}"
+                f"class indices must be 0 to {num_classes - 1}. Found: {self._members.min()} to {self._members.max()}"
             )
 
     def __len__(self) -> int:
@@ -48,25 +48,25 @@ class LabelSets(Sequence[tuple[int, ...]]):
         return (self[index] for index in range(len(self)))
 
     def multi_hot(self, index: int) -> np.ndarray:
-        """1 for each class of one sample and 0 for the others: float32 (count,)."""
-        hot = np.zeros(self.count, dtype=np.float32)
+        """1 for each class of one sample and 0 for the others: float32 (num_classes,)."""
+        hot = np.zeros(self.num_classes, dtype=np.float32)
         hot[self._at(index)] = 1
         return hot
 
     def counts(self) -> np.ndarray:
-        """Samples of each class: int64 (count,)."""
-        return np.bincount(self._members, minlength=self.count)
+        """Samples of each class: int64 (num_classes,)."""
+        return np.bincount(self._members, minlength=self.num_classes)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "LabelSets":
         """Those at ``indices``, in this order."""
-        return LabelSets((self._at(int(index)).tolist() for index in indices), self.count)
+        return LabelSets((self._at(int(index)).tolist() for index in indices), self.num_classes)
 
     def _at(self, index: int) -> np.ndarray:
         place = range(len(self))[index]  # negative ones, and IndexError
         return self._members[self._ends[place] : self._ends[place + 1]]
 
     def __repr__(self) -> str:
-        return f"LabelSets: {len(self)} samples, {self.count} classes"
+        return f"LabelSets: {len(self)} samples, {self.num_classes} classes"
 
 
 def labels_of(source: Any) -> Any:

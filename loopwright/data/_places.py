@@ -68,7 +68,7 @@ def faults_of(root: Path, names: Iterable[str], *, outside: bool = False) -> lis
 
     >>> from loopwright import demo_photos
     >>> faults_of(demo_photos(), ["README.md", "../photos/README.md", "../__init__.py", "nothing.jpg"])
-    [None, None, 'missing', 'missing']
+    [None, None, 'outside', 'missing']
     """
     places = Places(root, outside=outside)
     return [places.fault_of(name) for name in names]

@@ -36,7 +36,7 @@ class Rows:
     path: Path
     names: list[str]  # of all columns, also of those that were not read
     columns: dict[str, list[Any]]
-    lines: Sequence[int]  # the line of the file that each row begins in, or the number of the row
+    lines: Sequence[int] | np.ndarray  # the line of the file that each row begins in, or the number of the row
     unit: str = "row"
 
     def __len__(self) -> int:
@@ -217,7 +217,7 @@ def _columns_of(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[An
     """Rows to columns, in the order in which their names first come; a cell that a row lacks is None."""
     columns: dict[str, list[Any]] = {}
     count = 0
-    for count, record in enumerate(records, 1):  # noqa: B007 - counted for the caller
+    for count, record in enumerate(records, 1):
         for name, value in record.items():
             columns.setdefault(name, [None] * (count - 1)).append(value)
         for column in columns.values():

@@ -4,6 +4,7 @@ A list of a million strings is a million objects, and reading one writes its ref
 walks through the list copies it, page by page. Arrays are read without being written: forked workers share them.
 """
 
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -98,6 +99,12 @@ class Paths(Sequence[Path]):
 
     def __init__(self, root: str | Path, names: Iterable[str]) -> None:
         self.root, self.names = Path(root), names if isinstance(names, Strings) else Strings(names)
+
+    @classmethod
+    def below(cls, root: Path, paths: Iterable[Path]) -> "Paths":
+        """Of paths that begin with the root."""
+        prefix = "" if str(root) == "." else os.path.join(root, "")
+        return cls(root, (str(path).removeprefix(prefix) for path in paths))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -222,11 +222,11 @@ def _check_columns(rows: Rows, wanted: Sequence[str]) -> None:
     if not rows.names:
         raise DataError(f"{rows.path}: the table is empty: it has no columns")
     if unknown:
-        questions = [
-            f"no column {name!r}{', ' if (q := did_you_mean(name, rows.names)) else ''}{q}" for name in unknown
-        ]
+        listed = ", ".join(map(repr, rows.names[:20])) + (", ..." if len(rows.names) > 20 else "")
+        questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
         raise DataError(
-            f"{rows.path}: {'; '.join(questions)} It has: {', '.join(map(repr, rows.names))}{_joined(rows)}"
+            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_joined(rows)}"
+            + (f": {questions}" if questions else "")
         )
 
 

@@ -96,7 +96,7 @@ def numbers(rows: Rows, chosen: Sequence[int], columns: Sequence[str], faults: F
         faults.add(f"column {column!r} is empty", _where(chosen, cells, is_empty))
         wrong = [r for r, v in zip(chosen, values, strict=True) if not is_empty(cells[r]) and not abs(v) <= _LARGEST]
         faults.add(f"column {column!r}: no finite number", wrong, [cells[row] for row in wrong])
-        table[:, number] = values
+        table[:, number] = [value if abs(value) <= _LARGEST else math.nan for value in values]
     return table
 
 
