@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .._errors import DataError
@@ -104,12 +105,14 @@ def counted(labels: Any, classes: Sequence[str]) -> dict[str, int]:
         return dict(zip(classes, labels.counts().tolist(), strict=True))
     if not classes:
         return {}
-    numbers = Counter(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    numbers = Counter(labels.tolist() if isinstance(labels, np.ndarray | Tensor) else labels)
     return {name: numbers[index] for index, name in enumerate(classes)}
 
 
 def taken(values: Any, indices: np.ndarray) -> Any:
     """The values at ``indices``, as a sequence of the same kind."""
-    if isinstance(values, np.ndarray | Tensor):
+    if isinstance(values, Tensor):
+        return values[torch.tensor(indices, device=values.device)]
+    if isinstance(values, np.ndarray):
         return values[indices]
     return values.take(indices) if hasattr(values, "take") else [values[index] for index in indices.tolist()]

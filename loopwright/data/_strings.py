@@ -13,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 
 _CODE = "utf-8", "surrogatepass"  # what stands for odd bytes in a file's name comes back as it was
-_AT_ONCE = 1 << 16  # strings that ``take`` gathers in one go: bounds its memory
+_AT_ONCE = 1 << 12  # strings that are looked at in one go: bounds the memory that it takes
 
 
 class Strings(Sequence[str]):
