@@ -102,7 +102,9 @@ def test_it_is_the_hold_out_of_a_picture_folder(tmp_path: Path, seed: int) -> No
 def test_the_hold_out_of_a_picture_folder_has_not_changed(tmp_path: Path) -> None:
     """Runs that were recorded go on with the parts that they had."""
     make(tmp_path, "ant/6", "bee/9")
-    held = [path.relative_to(tmp_path).as_posix() for path in lw.ImageFolder(tmp_path, "val", holdout=0.4, seed=5).paths]
+    held = [
+        path.relative_to(tmp_path).as_posix() for path in lw.ImageFolder(tmp_path, "val", holdout=0.4, seed=5).paths
+    ]
     assert held == ["ant/2.png", "ant/4.png", "bee/1.png", "bee/4.png", "bee/5.png", "bee/7.png"]
 
 

@@ -59,9 +59,9 @@ class PadCollate:
 
     def _stack(self, samples: Sequence[Image.Image | Tensor | np.ndarray]) -> Any:
         tensors = [_as_tensor(sample) for sample in samples]
-        axes = min(tensors[0].ndim, 2)
+        axes = min(tensors[0].ndim, 2) if self.sequences or tensors[0].ndim != 1 else 0
         _check_alike(tensors, axes)
-        if not axes or (axes == 1 and not self.sequences):
+        if not axes:
             return torch.stack(tensors)
         sizes = torch.tensor([tensor.shape[-axes:] for tensor in tensors])
         size = [-(-int(most) // self.multiple) * self.multiple for most in sizes.amax(0)]
@@ -103,7 +103,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
 def _check_alike(tensors: Sequence[Tensor], axes: int) -> None:
     kinds = {_kind(tensor, axes) for tensor in tensors}
     if len(kinds) > 1:
-        raise DataError(f"the samples of a batch differ in more than their size: {', '.join(sorted(kinds)[:4])}")
+        raise DataError(f"the samples of a batch differ in more than what is padded: {', '.join(sorted(kinds)[:4])}")
 
 
 def _kind(tensor: Tensor, axes: int) -> str:

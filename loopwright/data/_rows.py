@@ -182,7 +182,9 @@ def _read_json(path: Path, names: Collection[str] | None) -> Rows:
         raise DataError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON") from None
     if not isinstance(found, list):
         raise DataError(f"{path}: expected a list of objects, one a row. Found: {type(found).__name__}")
-    strays = [f"row {number} is a {type(row).__name__}" for number, row in enumerate(found, 1) if type(row) is not dict]
+    strays = [
+        f"row {number} is of type {type(row).__name__}" for number, row in enumerate(found, 1) if type(row) is not dict
+    ]
     if strays:
         raise DataError(f"{path}: expected a list of objects, but {_some(strays)}")
     columns, count = _columns_of(found)
@@ -198,12 +200,12 @@ def _read_json_lines(path: Path, names: Collection[str] | None) -> Rows:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.rstrip())
             except json.JSONDecodeError as error:
                 faults.append(f"line {number}, column {error.colno}: {error.msg}")
                 continue
             if type(record) is not dict:
-                faults.append(f"line {number} is a {type(record).__name__}")
+                faults.append(f"line {number} is of type {type(record).__name__}")
                 continue
             present |= dict.fromkeys(record)
             records.append(record if names is None else {name: record[name] for name in record if name in names})
@@ -279,7 +281,7 @@ def _check_texts(columns: Mapping[str, list[Any]], path: Path) -> None:
 
 def _plain_row(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise DataError(f"row {number}: a row is a dictionary of its cells. Found: a {type(row).__name__}")
+        raise DataError(f"row {number}: a row is a dictionary of its cells. Found: {type(row).__name__}")
     return _plain_cells(row, f"row {number}")
 
 
@@ -304,4 +306,4 @@ def _plain(value: Any, place: str) -> Any:
         return _plain_cells(value, place)
     if isinstance(value, list | tuple):
         return [_plain(inner, place) for inner in value]
-    raise DataError(f"{place}: a {type(value).__name__} cannot be written; give a string or numbers")
+    raise DataError(f"{place}: type {type(value).__name__} cannot be written; give a string or numbers")
