@@ -217,7 +217,7 @@ def test_without_pyarrow_the_extra_is_named(ending: str, tmp_path: Path, monkeyp
         ("t.json", "[{]", r"t\.json: line 1, column 3: .*; expected JSON"),
         ("t.json", '{"a": 1}', r"expected a list of objects, one a row. Found: dict"),
         ("t.json", '[{"a": 1}, 3, []]', r"expected a list of objects, but row 2 is of type int; row 3 is of type list"),
-        ("t.jsonl", '{"a": 1}\n\n{"a": \n[]\n', r"but line 3, column 7: .*; line 4 is of type list"),
+        ("t.jsonl", '{"a": 1}\n\n{"a": \n[]\n', r"but line 3, column 6: .*; line 4 is of type list"),
         ("t.txt", "a", r"a table ends in one of \.csv"),
         ("t", "a", r"Found: 'no ending'"),
     ],

@@ -221,7 +221,9 @@ def _columns_of(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[An
     count = 0
     for count, record in enumerate(records, 1):
         for name, value in record.items():
-            columns.setdefault(name, [None] * (count - 1)).append(value)
+            if name not in columns:
+                columns[name] = [None] * (count - 1)
+            columns[name].append(value)
         for column in columns.values():
             if len(column) < count:
                 column.append(None)
