@@ -4,6 +4,7 @@ mistake is told at the start, with its line."""
 import csv
 import json
 import math
+import pickle
 import sys
 import warnings
 from pathlib import Path
@@ -432,6 +433,12 @@ def test_splits_are_found_under_their_usual_names(table: Any, word: str, split: 
     assert [path.name for path in made.paths] == ["2.png"]
 
 
+def test_a_split_may_be_a_number(tmp_path: Path, folder: Path) -> None:
+    lw.write_table([{"path": f"{n}.png", "label": "a", "fold": n % 3} for n in range(9)], tmp_path / "t.json")
+    made = lw.Table(tmp_path / "t.json", root=folder, split=2, split_column="fold")
+    assert [path.name for path in made.paths] == ["2.png", "5.png", "8.png"]
+
+
 def test_the_very_name_goes_before_its_likes(table: Any) -> None:
     lines = "path,label,part", "1.png,a,val", "2.png,a,dev"
     assert [table(*lines, split=s, split_column="part").paths[0].name for s in ("dev", "val")] == ["2.png", "1.png"]
@@ -582,6 +589,33 @@ def test_unreadable_pictures_can_be_skipped(tmp_path: Path) -> None:
     loader = lw.Loader(lw.Table(tmp_path / "t.csv", on_error="skip"), 3, workers=0)
     assert [labels.tolist() for _, labels in loader] == [[0, 2]]
     assert "b.png: not a readable picture" in loader.skipped[0]
+
+
+@needs_pyarrow
+def test_other_kinds_of_parquet_are_read_as_their_text(tmp_path: Path, folder: Path) -> None:
+    import datetime
+    import decimal
+
+    import pyarrow.parquet
+
+    columns = {
+        "path": pyarrow.array(["1.png", "2.png"]).dictionary_encode(),
+        "label": [datetime.date(2024, 1, 2), datetime.date(2023, 1, 2)],
+        "x": [decimal.Decimal("1.5"), decimal.Decimal("2.5")],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    made = lw.Table(tmp_path / "t.parquet", root=folder)
+    assert (made.classes, made.labels.tolist()) == (["2023-01-02", "2024-01-02"], [1, 0])
+    assert lw.Table(tmp_path / "t.parquet", root=folder, values="x").labels.tolist() == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("options", [{}, {"labels": "label", "separator": " "}, {"values": "x"}, {"label": None}])
+def test_a_table_survives_pickling(table: Any, options: dict) -> None:
+    made = table("path,label,x", "1.png,a,1", "2.png,b,2", **options)
+    again = pickle.loads(pickle.dumps(made))
+    for index in range(2):
+        (path, target), (other_path, other) = made.undecoded(index), again.undecoded(index)
+        assert path == other_path and (torch.equal(target, other) if torch.is_tensor(target) else target == other)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

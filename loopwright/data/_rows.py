@@ -118,12 +118,14 @@ def read_rows(path: Path, names: Collection[str] | None = None, delimiter: str |
 
 
 def as_text(value: Any) -> str:
-    """A cell as CSV shows it: strings as they are, None empty, lists and dictionaries as JSON."""
-    if isinstance(value, str):
-        return value
+    """A cell as CSV shows it: strings as they are, None empty, lists and dictionaries as JSON.
+
+    >>> [as_text(value) for value in ("fox", None, 0.5, 3, True, ["a", None])]
+    ['fox', '', '0.5', '3', 'true', '["a", null]']
+    """
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else _json(value)
+    return _json(value) if isinstance(value, bool | list | dict) else str(value)
 
 
 def _format(path: Path) -> str:
@@ -260,8 +262,8 @@ def _csv_line(cells: Sequence[Any], delimiter: str) -> str:
 
 def _json(value: Any) -> str:
     """Strict JSON in one line, readable where its text is Unicode."""
-    text = json.dumps(strict_number(value), ensure_ascii=False, allow_nan=False)
-    return text if _is_unicode(text) else json.dumps(strict_number(value), allow_nan=False)
+    text = json.dumps(strict_number(value), ensure_ascii=False, allow_nan=False, default=str)
+    return text if _is_unicode(text) else json.dumps(strict_number(value), allow_nan=False, default=str)
 
 
 def _is_unicode(text: str) -> bool:

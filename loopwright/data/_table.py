@@ -86,21 +86,21 @@ class Table:
         classes: Sequence[str] | None = None,
         root: str | Path | None = None,
         outside: bool = False,
-        split: str | None = None,
+        split: str | int | None = None,
         split_column: str | None = "split",
         weight: str | None = None,
         delimiter: str | None = None,
         on_error: str = "raise",
     ) -> None:
-        self.path, self.split, self.on_error = Path(path), split, on_error
+        self.path, self.split, self.on_error = Path(path), None if split is None else str(split), on_error
         self.root = self.path.parent if root is None else Path(root)
         self.notices: list[str] = []
         targets = _chosen_targets(label, labels, values)
         self._check(separator, classes, targets)
         columns = [image, *(column for column in targets.values() for column in _listed(column)), *_listed(weight)]
         rows = read_rows(self.path, {*columns, *_listed(split_column)}, delimiter)
-        _check_columns(rows, [*columns, *_listed(split_column if split is not None else None)])
-        chosen = _rows_of_split(rows, split, split_column)
+        _check_columns(rows, [*columns, *_listed(split_column if self.split is not None else None)])
+        chosen = _rows_of_split(rows, self.split, split_column)
         faults = Faults(self.path, rows.place, len(chosen))
         self.paths = self._located(rows, chosen, image, outside, faults)
         self._targets = _read_targets(rows, chosen, targets, separator, classes, faults)
