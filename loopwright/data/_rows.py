@@ -197,7 +197,7 @@ def _read_json(path: Path, names: Collection[str] | None) -> Rows:
 def _read_json_lines(path: Path, names: Collection[str] | None) -> Rows:
     records, lines, faults = [], [], []
     present: dict[str, None] = {}  # an ordered set
-    with open(path, encoding="utf-8-sig", newline="\n") as file:  # not at other ends of lines, which a string may hold
+    with open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
