@@ -69,11 +69,10 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        path, label = self.undecoded(index)
-        return open_picture(path), label
+        return open_picture(self.paths[index]), self.labels[index]
 
     def undecoded(self, index: int) -> tuple[Path, int]:
-        """A sample with the picture's path in place of the picture."""
+        """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows."""
         return self.paths[index], self.labels[index]
 
     def __repr__(self) -> str:
