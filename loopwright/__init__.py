@@ -40,15 +40,25 @@ if TYPE_CHECKING:
     from ._stopping import direction_of as direction_of
     from ._weights import load_weights as load_weights
     from .data._augment import build_transform as build_transform
+    from .data._balance import balanced_weights as balanced_weights
     from .data._collate import collate as collate
     from .data._folder import ImageFolder as ImageFolder
+    from .data._folds import hold_out as hold_out
+    from .data._folds import k_fold as k_fold
+    from .data._labels import LabelSets as LabelSets
     from .data._loader import Loader as Loader
     from .data._normalize import Normalize as Normalize
     from .data._open import open_data as open_data
     from .data._pack import pack as pack
     from .data._pack import pack_folder as pack_folder
     from .data._packed import Packed as Packed
+    from .data._pad import PadCollate as PadCollate
+    from .data._pad import Padded as Padded
+    from .data._part import Part as Part
     from .data._picture import open_picture as open_picture
+    from .data._rows import read_table as read_table
+    from .data._rows import write_table as write_table
+    from .data._table import Table as Table
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
     from .data._transforms import Geometry as Geometry
@@ -73,7 +83,8 @@ _WHERE = {
     "_demo": ["demo_photos"],
     "_device": ["choose_compute"],
     "_errors": [
-        "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError", "RunError",
+        "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError",
+        "RunError",
     ],
     "_fit": ["Fitted", "fit"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
@@ -86,14 +97,21 @@ _WHERE = {
     "_stopping": ["direction_of"],
     "_weights": ["load_weights"],
     "data._augment": ["build_transform"],
+    "data._balance": ["balanced_weights"],
     "data._collate": ["collate"],
     "data._folder": ["ImageFolder"],
+    "data._folds": ["hold_out", "k_fold"],
+    "data._labels": ["LabelSets"],
     "data._loader": ["Loader"],
     "data._normalize": ["Normalize"],
     "data._open": ["open_data"],
     "data._pack": ["pack", "pack_folder"],
     "data._packed": ["Packed"],
+    "data._pad": ["PadCollate", "Padded"],
+    "data._part": ["Part"],
     "data._picture": ["open_picture"],
+    "data._rows": ["read_table", "write_table"],
+    "data._table": ["Table"],
     "data._transforms": ["CenterCrop", "Compose", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],
     "models._build": ["build_model"],

@@ -26,17 +26,18 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, text: str, *, sync: bool = True) -> None:
-    """Replace a file's content so that a reader, also after a kill or a power cut, sees the old text or the new one.
+def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """Replace a file's content so that a reader, also after a kill or a power cut, sees the old one or the new one.
 
-    ``sync=False`` leaves the flushing to the system: still whole after a kill, perhaps the old text after a power cut.
+    ``sync=False`` leaves the flushing to the system: still whole after a kill, perhaps the old one after a power cut.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
     try:
         if sync:
-            write_synced(aside, text.encode())
+            write_synced(aside, data)
         else:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(data)
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):

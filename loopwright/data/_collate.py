@@ -1,6 +1,6 @@
 """Samples to one batch: pictures as uint8 channels-last tensors, everything else as torch collates it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -22,20 +22,30 @@ def collate(samples: Sequence[Any]) -> Any:
     >>> batch.shape, batch.dtype, labels.tolist()
     (torch.Size([2, 3, 2, 4]), torch.uint8, [7, 8])
     """
+    return collate_with(samples, Image.Image | Tensor | np.ndarray, _stack)
+
+
+def collate_with(samples: Sequence[Any], kinds: Any, stack: Callable[[Sequence[Any]], Any]) -> Any:
+    """As ``collate``, with a function of one's own that makes a batch of leaves of some kinds."""
     first = samples[0]
-    if isinstance(first, Image.Image):
-        return _stack_pictures(samples)
-    if isinstance(first, Tensor | np.ndarray):
-        _check_shapes([tuple(sample.shape) for sample in samples])
-        return default_collate(list(samples))
+    if isinstance(first, kinds):
+        return stack(samples)
     if isinstance(first, Mapping):
-        return {key: collate([sample[key] for sample in samples]) for key in first}
+        return {key: collate_with([sample[key] for sample in samples], kinds, stack) for key in first}
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(collate(column) for column in _columns(samples)))
+        return type(first)(*(collate_with(column, kinds, stack) for column in _columns(samples)))
     if isinstance(first, list | tuple):
-        return type(first)(collate(column) for column in _columns(samples))
+        return type(first)(collate_with(column, kinds, stack) for column in _columns(samples))
     if is_dataclass(first):
-        return type(first)(**{f.name: collate([getattr(s, f.name) for s in samples]) for f in fields(first)})
+        columns = {f.name: [getattr(sample, f.name) for sample in samples] for f in fields(first)}
+        return type(first)(**{name: collate_with(column, kinds, stack) for name, column in columns.items()})
+    return default_collate(list(samples))
+
+
+def _stack(samples: Sequence[Any]) -> Tensor:
+    if isinstance(samples[0], Image.Image):
+        return _stack_pictures(samples)
+    _check_shapes([tuple(sample.shape) for sample in samples])
     return default_collate(list(samples))
 
 

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from .._errors import DataError
-from .._seed import permutation
+from ._folds import hold_out
 from ._picture import EXTENSIONS, open_picture
+from ._strings import Paths
 
 SPLITS = {
     "train": ("train", "training"),
@@ -60,7 +60,7 @@ class ImageFolder:
         self.classes = self._given or sorted(_scan(sibling) if sibling is not None else found)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._check_classes(found, folder)
-        self.paths = [path for name in self.classes for path in found.get(name, ())]
+        self.paths = Paths.below(self.root, (path for name in self.classes for path in found.get(name, ())))
         self.labels = [self.class_to_idx[name] for name in self.classes for _ in found.get(name, ())]
         if self._is_held_out(split):
             self._keep_part(folder, split == "val", holdout, seed)
@@ -150,17 +150,13 @@ class ImageFolder:
 
     def _keep_part(self, folder: Path, held_out: bool, holdout: float, seed: int) -> None:
         """Keep the held-out pictures of each class, or the others; both parts have at least one of each class."""
-        labels, kept = np.array(self.labels), []
-        for index, name in enumerate(self.classes):
-            members = np.flatnonzero(labels == index)
-            if len(members) == 1:
+        for name, count in self.counts().items():
+            if count == 1:
                 raise DataError(
                     f"{folder / name} has 1 picture: a class needs two or more where no validation folder is given"
                 )
-            order = members[permutation(seed, index, len(members))]
-            count = min(max(1, round(len(members) * holdout)), len(members) - 1)
-            kept.extend(sorted((order[:count] if held_out else order[count:]).tolist()))
-        self.paths, self.labels = [self.paths[i] for i in kept], [self.labels[i] for i in kept]
+        kept = hold_out(self.labels, holdout, seed=seed)[held_out]
+        self.paths, self.labels = self.paths.take(kept), [self.labels[index] for index in kept]
 
 
 def _split_folder(root: Path, split: str, classes: Collection[str] = ()) -> Path | None:

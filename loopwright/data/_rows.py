@@ -1,0 +1,313 @@
+"""Tables in files, to rows and back: CSV, TSV, JSON, JSON lines, Parquet. Knows nothing about what the columns mean."""
+
+import csv
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .._errors import ConfigError, DataError
+from .._files import replace_file, strict_number
+from .._names import did_you_mean
+from ._parquet import parquet_bytes, read_parquet
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The cells of a table, column by column: strings where the file is CSV or TSV, else of the kinds that it holds."""
+
+    path: Path
+    names: list[str]  # of all columns, also of those that were not read
+    columns: dict[str, list[Any]]
+    lines: Sequence[int] | np.ndarray  # the line of the file that each row begins in, or the number of the row
+    unit: str = "row"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def place(self, row: int) -> str:
+        """Where in the file a row is."""
+        return f"{self.unit} {self.lines[row]}"
+
+
+def read_table(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, one dictionary each; the file's ending says which it is.
+
+    Cells of CSV and TSV are strings, those of the others what they are in the file. Every row has every column: what
+    a row of JSON lacks is None. ``write_table`` writes such files.
+
+    Raises:
+        DataError: there is no such file, or it is damaged; the line is named.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "guesses.csv")
+    >>> write_table([{"path": "a, b.jpg", "guess": "cat", "p": 0.75}], path)
+    >>> read_table(path)
+    [{'path': 'a, b.jpg', 'guess': 'cat', 'p': '0.75'}]
+    """
+    rows = read_rows(Path(path))
+    return [dict(zip(rows.columns, cells, strict=True)) for cells in zip(*rows.columns.values(), strict=True)]
+
+
+def write_table(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
+    """Write rows, such as predictions, as CSV, TSV, JSON, JSON lines or Parquet; the file's ending says which.
+
+    The file is replaced as a whole. ``read_table`` gives the rows back. In CSV and TSV everything is text: None is an
+    empty cell, a list or dictionary is JSON. NaN and infinity, which JSON has not, are there the strings "nan", "inf"
+    and "-inf".
+
+    Args:
+        rows: dictionaries of strings, numbers, booleans, None, paths, tensors and arrays (as lists; of one element
+            without dimensions as a number), lists and dictionaries of these. A column that a row lacks is None.
+        path: in a folder that exists.
+
+    Raises:
+        DataError: a value cannot be written in this format; its row and column are named.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "guesses.jsonl")
+    >>> write_table([{"path": Path("a.jpg"), "scores": np.array([0.25, 0.75])}], path)
+    >>> path.read_text()
+    '{"path": "a.jpg", "scores": [0.25, 0.75]}\\n'
+    """
+    path = Path(path)
+    kind = _format(path)
+    columns, count = _columns_of(_plain_row(row, number) for number, row in enumerate(rows, 1))
+    if count and not columns:
+        raise DataError(f"{path}: the rows have no columns to write")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent} to write it in")
+    replace_file(path, _content(kind, columns, count, path))
+
+
+def read_rows(path: Path, names: Collection[str] | None = None, delimiter: str | None = None) -> Rows:
+    """Read a table, only the columns of these names if they are given. Those that it lacks are left out."""
+    kind = _format(path)
+    if delimiter is not None and (kind not in _DELIMITERS or len(delimiter) != 1):
+        raise ConfigError(f"delimiter= is one character, for .csv and .tsv. Found: {delimiter!r} for {path.name}")
+    if not path.is_file():
+        raise DataError(_nothing_there(path))
+    try:
+        if kind == "parquet":
+            present, columns, count = read_parquet(path, names)
+            return Rows(path, present, columns, range(1, count + 1))
+        if kind in _DELIMITERS:
+            return _read_csv(path, names, delimiter or _DELIMITERS[kind])
+        return _read_json(path, names) if kind == "json" else _read_json_lines(path, names)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x} at offset {error.start}): save it as UTF-8"
+        ) from None
+
+
+def as_text(value: Any) -> str:
+    """A cell as CSV shows it: strings as they are, None empty, lists and dictionaries as JSON.
+
+    >>> [as_text(value) for value in ("fox", None, 0.5, 3, True, ["a", None])]
+    ['fox', '', '0.5', '3', 'true', '["a", null]']
+    """
+    if value is None:
+        return ""
+    return _json(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+def _format(path: Path) -> str:
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f"{path}: a table ends in one of {', '.join(FORMATS)}. Found: {path.suffix or 'no ending'!r}")
+    return kind
+
+
+def _nothing_there(path: Path) -> str:
+    if path.exists():
+        return f"{path}: is a folder, not a table; lw.ImageFolder reads folders"
+    beside = [p.name for p in path.parent.iterdir() if p.suffix.lower() in FORMATS] if path.parent.is_dir() else []
+    question = did_you_mean(path.name, sorted(beside))
+    return f"{path}: no such table{'; ' if question else ''}{question}"
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path, names: Collection[str] | None, delimiter: str) -> Rows:
+    lines, ragged = [], []
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = next(reader, [])
+            _check_header(header, path)
+            wanted = [(place, name) for place, name in enumerate(header) if names is None or name in names]
+            columns: dict[str, list[Any]] = {name: [] for _, name in wanted}
+            last = reader.line_num
+            for cells in reader:
+                line, last = last + 1, reader.line_num
+                if len(cells) == len(header):
+                    lines.append(line)
+                    for place, name in wanted:
+                        columns[name].append(cells[place])
+                elif cells:  # an empty line is passed over
+                    ragged.append(f"line {line} has {len(cells)}")
+        except csv.Error as error:
+            raise DataError(f"{path}: line {reader.line_num}: {error}; is a quote left open?") from None
+    if ragged:
+        raise DataError(f"{path} has {len(header)} columns, but {_some(ragged)}")
+    return Rows(path, header, columns, np.array(lines, dtype=np.int64), "line")
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: a column's name comes twice: {', '.join(map(repr, twice))}")
+
+
+def _read_json(path: Path, names: Collection[str] | None) -> Rows:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON") from None
+    if not isinstance(found, list):
+        raise DataError(f"{path}: expected a list of objects, one a row. Found: {type(found).__name__}")
+    strays = [
+        f"row {number} is of type {type(row).__name__}" for number, row in enumerate(found, 1) if type(row) is not dict
+    ]
+    if strays:
+        raise DataError(f"{path}: expected a list of objects, but {_some(strays)}")
+    columns, count = _columns_of(found)
+    kept = {name: column for name, column in columns.items() if names is None or name in names}
+    return Rows(path, list(columns), kept, range(1, count + 1))
+
+
+def _read_json_lines(path: Path, names: Collection[str] | None) -> Rows:
+    records, lines, faults = [], [], []
+    present: dict[str, None] = {}  # an ordered set
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line.rstrip())
+            except json.JSONDecodeError as error:
+                faults.append(f"line {number}, column {error.colno}: {error.msg}")
+                continue
+            if type(record) is not dict:
+                faults.append(f"line {number} is of type {type(record).__name__}")
+                continue
+            present |= dict.fromkeys(record)
+            records.append(record if names is None else {name: record[name] for name in record if name in names})
+            lines.append(number)
+    if faults:
+        raise DataError(f"{path}: expected one JSON object a line, but {_some(faults)}")
+    return Rows(path, list(present), _columns_of(records)[0], np.array(lines, dtype=np.int64), "line")
+
+
+def _columns_of(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Any]], int]:
+    """Rows to columns, in the order in which their names first come; a cell that a row lacks is None."""
+    columns: dict[str, list[Any]] = {}
+    count = 0
+    for count, record in enumerate(records, 1):
+        for name, value in record.items():
+            if name not in columns:
+                columns[name] = [None] * (count - 1)
+            columns[name].append(value)
+        for column in columns.values():
+            if len(column) < count:
+                column.append(None)
+    return columns, count
+
+
+def _some(faults: Sequence[str]) -> str:
+    return "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def _content(kind: str, columns: Mapping[str, list[Any]], count: int, path: Path) -> str | bytes:
+    if kind == "parquet":
+        _check_texts(columns, path)
+        return parquet_bytes(columns, path)
+    if kind in _DELIMITERS:
+        _check_texts(columns, path)
+        cells: Iterator[Sequence[Any]] = zip(*columns.values(), strict=True)
+        return "".join(_csv_line(row, _DELIMITERS[kind]) for row in [tuple(columns), *cells] if columns)
+    rows = [{name: column[row] for name, column in columns.items()} for row in range(count)]
+    if kind == "jsonl":
+        return "".join(f"{_json(row)}\n" for row in rows)
+    return "[" + ",".join(f"\n{_json(row)}" for row in rows) + "\n]\n"
+
+
+def _csv_line(cells: Sequence[Any], delimiter: str) -> str:
+    """As RFC 4180 has it, but for the end of the line. A cell with any end of line in it, or alone and empty, is quoted."""
+    texts = [as_text(cell) for cell in cells]
+    quoted = [f'"{t.replace(chr(34), chr(34) * 2)}"' if re.search(f'["\r\n\ufeff{delimiter}]', t) else t for t in texts]
+    return (delimiter.join(quoted) or '""') + "\n"
+
+
+def _json(value: Any) -> str:
+    """Strict JSON in one line, readable where its text is Unicode."""
+    text = json.dumps(strict_number(value), ensure_ascii=False, allow_nan=False, default=str)
+    return text if _is_unicode(text) else json.dumps(strict_number(value), allow_nan=False, default=str)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: half a pair of surrogates, which stands for an odd byte in a file's name, it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_texts(columns: Mapping[str, list[Any]], path: Path) -> None:
+    for name, column in columns.items():
+        for number, value in enumerate([name, *column]):
+            if isinstance(value, str) and not _is_unicode(value):
+                place = f"row {number}, column {name!r}" if number else "the name of a column"
+                raise DataError(f"{path}: {place}: {value!r} is no Unicode text; only JSON can hold it")
+
+
+def _plain_row(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise DataError(f"row {number}: a row is a dictionary of its cells. Found: {type(row).__name__}")
+    return _plain_cells(row, f"row {number}")
+
+
+def _plain_cells(cells: Mapping[str, Any], place: str) -> dict[str, Any]:
+    stray = next((name for name in cells if not isinstance(name, str)), None)
+    if stray is not None:
+        raise DataError(f"{place}: names are strings. Found: {stray!r}")
+    return {name: _plain(value, f"{place}, {name!r}") for name, value in cells.items()}
+
+
+def _plain(value: Any, place: str) -> Any:
+    """Python's own kinds for numbers of NumPy and torch, for arrays, tensors and paths."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().tolist()
+    elif isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    elif isinstance(value, Path):
+        value = str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return _plain_cells(value, place)
+    if isinstance(value, list | tuple):
+        return [_plain(inner, place) for inner in value]
+    raise DataError(f"{place}: type {type(value).__name__} cannot be written; give a string or numbers")

@@ -1,0 +1,291 @@
+"""``Table``: pictures and their targets from the rows of a file. Knows nothing about batches or transforms."""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .._errors import ConfigError, DataError
+from .._names import did_you_mean
+from ._faults import Faults
+from ._folder import SPLITS
+from ._labels import counted
+from ._picture import open_picture
+from ._places import faults_of
+from ._rows import Rows, as_text, read_rows
+from ._strings import Paths
+from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
+
+
+class Table:
+    """Pictures listed in a CSV, TSV, JSON, JSON-lines or Parquet file, as a map-style dataset of (RGB picture, target).
+
+    The target is one of these:
+
+    - ``label="species"``: one class, an int. By default the column "label".
+    - ``labels="tags"``: any number of classes, a multi-hot float32 tensor (classes,). The cells are lists, JSON lists,
+      or names with ``separator`` between them; an empty text has no class. ``labels=["cat", "dog"]``: a column a
+      class, of 0 and 1.
+    - ``values="age"``: a number, a float32 tensor (). ``values=["x", "y"]``: a float32 tensor (2,).
+    - ``label=None``: none; the target is the index of the sample, for whoever predicts.
+
+    Everything is checked at once, when the table is made: each picture's file must be there, below ``root``. A picture
+    that comes twice, or in another split too, is no mistake, but is warned of; ``notices`` keeps the texts.
+
+    Args:
+        path: the table; .csv, .tsv, .json (a list of objects), .jsonl (an object a line) or .parquet, in UTF-8.
+        image: the column of the pictures' paths.
+        label, labels, values: the column or columns of the targets; one of the three.
+        separator: what stands between labels in one cell.
+        classes: their names in the order of their indices. By default those of the whole table, all splits, sorted; by
+            value where all are whole numbers.
+        root: the folder that paths begin in. Default: the table's.
+        outside: let paths lead out of ``root``, by "..", by a link, or because they are absolute.
+        split: keep the rows of one split: "train", "val", "test", also under their other usual names (validation,
+            valid, ...), or what else the column has.
+        split_column: the column that names the split. A table that has it needs ``split``; ``split_column=None`` takes
+            all rows.
+        weight: a column of numbers, 0 or more, for ``Loader(weights=table.weights)``.
+        delimiter: what stands between cells, where it is not the comma of .csv or the tab of .tsv.
+        on_error: ``"skip"`` lets a ``Loader`` leave unreadable pictures out, counting and listing them.
+
+    Attributes: ``paths`` (``Path`` objects), ``labels`` (int64 (n,), or ``LabelSets``, or float32 (n,) or (n, columns),
+    or None), ``classes``, ``class_to_idx``, ``weights`` (float64 (n,) or None), ``notices``. They are arrays, which
+    forked workers share.
+
+    Raises:
+        DataError: the table is missing or damaged, a column is unknown, or rows cannot be used: all kinds of mistakes
+            at once, each with the first lines that have it.
+        MissingExtra: a Parquet file, and pyarrow is not installed.
+
+    >>> import tempfile
+    >>> from loopwright import demo_photos
+    >>> path = Path(tempfile.mkdtemp(), "photos.csv")
+    >>> photos = sorted((demo_photos() / "val" / "hat").iterdir())
+    >>> _ = path.write_text("path,label\\n" + "".join(f"{photo.name},hat\\n" for photo in photos))
+    >>> table = Table(path, root=photos[0].parent)
+    >>> picture, label = table[0]
+    >>> picture.mode, label, table.counts() == {"hat": len(photos)}
+    ('RGB', 0, True)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        image: str = "path",
+        label: str | None = "label",
+        labels: str | Sequence[str] | None = None,
+        values: str | Sequence[str] | None = None,
+        separator: str | None = None,
+        classes: Sequence[str] | None = None,
+        root: str | Path | None = None,
+        outside: bool = False,
+        split: str | int | None = None,
+        split_column: str | None = "split",
+        weight: str | None = None,
+        delimiter: str | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self.path, self.split, self.on_error = Path(path), None if split is None else str(split), on_error
+        self.root = self.path.parent if root is None else Path(root)
+        self.notices: list[str] = []
+        targets = _chosen_targets(label, labels, values)
+        self._check(separator, classes, targets)
+        columns = [image, *(column for column in targets.values() for column in _listed(column)), *_listed(weight)]
+        rows = read_rows(self.path, {*columns, *_listed(split_column)}, delimiter)
+        _check_columns(rows, [*columns, *_listed(split_column if self.split is not None else None)])
+        chosen = _rows_of_split(rows, self.split, split_column)
+        faults = Faults(self.path, rows.place, len(chosen))
+        self.paths = self._located(rows, chosen, image, outside, faults)
+        self._targets = _read_targets(rows, chosen, targets, separator, classes, faults)
+        self.weights = None if weight is None else _weights(rows, chosen, weight, faults)
+        faults.check()
+        self._note_twins(rows, chosen, image, split_column, faults)
+
+    @property
+    def labels(self) -> Any:
+        return self._targets.labels
+
+    @property
+    def classes(self) -> list[str]:
+        return self._targets.classes
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
+        path, target = self.undecoded(index)
+        return open_picture(path), target
+
+    def undecoded(self, index: int) -> tuple[Path, Any]:
+        """A sample with the picture's path in place of the picture."""
+        place = range(len(self))[index]  # negative ones, and IndexError
+        return self.paths[place], self._targets.of(place)
+
+    def __repr__(self) -> str:
+        what = f"{len(self)} pictures" + (f" of {len(self.classes)} classes" if self.classes else "")
+        return f"Table({str(self.path)!r}, split={self.split!r}): {what}"
+
+    def counts(self) -> dict[str, int]:
+        """Pictures a class; empty without classes."""
+        return counted(self.labels, self.classes)
+
+    def name_of(self, index: int) -> str:
+        """The file of one sample: what messages and predictions call it."""
+        return str(self.paths[index])
+
+    def _check(self, separator: str | None, classes: Sequence[str] | None, targets: dict[str, Any]) -> None:
+        if self.on_error not in ("raise", "skip"):
+            raise ConfigError(f"on_error must be 'raise' or 'skip'. Found: {self.on_error!r}")
+        in_a_cell = isinstance(targets.get("labels"), str)
+        if separator is not None and not (separator and in_a_cell):
+            raise ConfigError(
+                f"separator= stands between the labels in the cells of labels='COLUMN'. Found: {separator!r}"
+            )
+        if classes is not None and not (in_a_cell or "label" in targets):
+            raise ConfigError("classes= names those of label=COLUMN or labels='COLUMN'; columns have names already")
+
+    def _located(self, rows: Rows, chosen: Sequence[int], image: str, outside: bool, faults: Faults) -> Paths:
+        """The pictures' paths, each looked for."""
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: the root of the paths in {self.path} is no folder; root= gives another")
+        cells = rows.columns[image]
+        faults.add(f"column {image!r} is empty", [row for row in chosen if is_empty(cells[row])])
+        filled = [row for row in chosen if not is_empty(cells[row])]
+        found = faults_of(self.root, (as_text(cells[row]) for row in filled), outside=outside)
+        missing = [row for row, fault in zip(filled, found, strict=True) if fault == "missing"]
+        leading_out = [row for row, fault in zip(filled, found, strict=True) if fault == "outside"]
+        faults.add(f"no such picture below {self.root}", missing, [cells[row] for row in missing])
+        hint = "; give the root= that holds them all, or outside=True"
+        faults.add(f"paths lead out of {self.root}", leading_out, [cells[row] for row in leading_out], hint)
+        return Paths(self.root, (as_text(cells[row]) for row in chosen))
+
+    def _note_twins(
+        self, rows: Rows, chosen: Sequence[int], image: str, split_column: str | None, faults: Faults
+    ) -> None:
+        """Warn of pictures that come twice, and of those that are in another split too."""
+        cells, first, again = rows.columns[image], {}, []
+        for place, row in enumerate(chosen):
+            if (key := os.path.normpath(as_text(cells[row]))) in first:
+                again.append((place, row, first[key]))
+            else:
+                first[key] = place
+        unlike = sum(_differ(self.labels, place, other) for place, _, other in again)
+        what = "pictures that came before" + (f", {unlike} of them with other targets" if unlike else "")
+        self._note(what, [row for _, row, _ in again], cells, faults)
+        if self.split is not None and split_column is not None:
+            inside = set(chosen)
+            shared = [
+                row for row, cell in enumerate(cells)
+                if row not in inside and not is_empty(cell) and os.path.normpath(as_text(cell)) in first
+            ]  # fmt: skip
+            self._note(f"pictures of split {self.split!r} that are in another split too", shared, cells, faults)
+
+    def _note(self, what: str, rows: list[int], cells: Sequence[Any], faults: Faults) -> None:
+        if rows:
+            self.notices.append(f"{self.path}: {faults.listed(what, rows, [cells[row] for row in rows])}")
+            warnings.warn(self.notices[-1], stacklevel=4)
+
+
+def _chosen_targets(label: str | None, labels: Any, values: Any) -> dict[str, Any]:
+    """Which of the three was asked for, as {its name: its column or columns}; empty for none."""
+    asked = {name: columns for name, columns in (("labels", labels), ("values", values)) if columns is not None}
+    if label is not None and (not asked or label != "label"):
+        asked["label"] = label
+    if len(asked) > 1:
+        raise ConfigError(
+            f"one kind of target a table: {', '.join(f'{name}=' for name in sorted(asked))} exclude each other"
+        )
+    if any(not columns for columns in asked.values()):
+        raise ConfigError(f"{next(iter(asked))}= needs the name of a column, or several")
+    return asked
+
+
+def _listed(columns: str | Sequence[str] | None) -> list[str]:
+    if columns is None:
+        return []
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
+def _check_columns(rows: Rows, wanted: Sequence[str]) -> None:
+    unknown = list(dict.fromkeys(name for name in wanted if name not in rows.names))
+    if not rows.names:
+        raise DataError(f"{rows.path}: the table is empty: it has no columns")
+    if unknown:
+        listed = ", ".join(map(repr, rows.names[:20])) + (", ..." if len(rows.names) > 20 else "")
+        questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
+        raise DataError(
+            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_joined(rows)}"
+            + (f": {questions}" if questions else "")
+        )
+
+
+def _joined(rows: Rows) -> str:
+    """A hint where the only column looks like several."""
+    found = next((mark for mark in ";\t|," if mark in rows.names[0]), None) if len(rows.names) == 1 else None
+    return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
+
+
+def _rows_of_split(rows: Rows, split: str | None, column: str | None) -> Sequence[int]:
+    if not len(rows):
+        raise DataError(f"{rows.path}: the table has no rows")
+    if column is None or column not in rows.columns:
+        if split is not None:
+            raise ConfigError("split= needs split_column=, the column that names the split")
+        return range(len(rows))
+    texts = [as_text(cell).strip() for cell in rows.columns[column]]
+    there = ", ".join(f"{name or 'empty'}: {count}" for name, count in sorted(Counter(texts).items()))
+    if split is None:
+        raise DataError(
+            f"{rows.path} has a column {column!r} ({there}): say split=, or split_column=None to take all rows"
+        )
+    names = {split.lower(), *next((names for names in SPLITS.values() if split.lower() in names), ())}
+    chosen = [row for row, text in enumerate(texts) if text == split]
+    chosen = chosen or [row for row, text in enumerate(texts) if text.lower() in names]
+    if not chosen:
+        raise DataError(f"{rows.path}: no row is of split {split!r}; column {column!r} has {there}")
+    return chosen
+
+
+def _read_targets(
+    rows: Rows,
+    chosen: Sequence[int],
+    targets: dict[str, Any],
+    separator: str | None,
+    classes: Sequence[str] | None,
+    faults: Faults,
+) -> Targets:
+    if not targets:
+        return Targets(None, [])
+    kind, columns = next(iter(targets.items()))
+    if kind == "label":
+        return one_class(rows, chosen, columns, classes, faults)
+    if kind == "values":
+        found = numbers(rows, chosen, _listed(columns), faults).astype(np.float32)
+        return Targets(found[:, 0] if isinstance(columns, str) else found, [])
+    if isinstance(columns, str):
+        return classes_in_a_cell(rows, chosen, columns, separator, classes, faults)
+    return classes_as_columns(rows, chosen, columns, faults)
+
+
+def _weights(rows: Rows, chosen: Sequence[int], column: str, faults: Faults) -> np.ndarray:
+    weights = numbers(rows, chosen, [column], faults)[:, 0]
+    negative = [row for row, weight in zip(chosen, weights, strict=True) if weight < 0]
+    faults.add(f"column {column!r}: weights are 0 or more", negative, [rows.columns[column][row] for row in negative])
+    if not weights.any():
+        faults.add(f"column {column!r}: all weights are 0", chosen)
+    return weights
+
+
+def _differ(labels: Any, one: int, other: int) -> bool:
+    return labels is not None and not np.array_equal(labels[one], labels[other])
