@@ -15,11 +15,13 @@ LAYERS: list[set[str]] = [
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_stepper", "_environment", "_agenda"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},
     {"data._picture", "data._transforms", "data._normalize", "data._collate", "data._order", "optim._groups",
-     "optim._optimizers", "optim._losses", "optim._schedulers", "_weights", "models._build"},
-    {"data._folder", "data._samples", "data._augment"},
-    {"data._engine"},
-    {"data._loader"},
-    {"data._source"},
+     "optim._optimizers", "optim._losses", "optim._schedulers", "_weights", "models._build", "augment._random",
+     "augment._pixels"},
+    {"data._folder", "data._samples", "data._augment", "augment._member", "augment._sampling", "augment._colors"},
+    {"data._engine", "augment._geometry", "augment._color"},
+    {"data._loader", "augment._erase", "augment._rand"},
+    {"data._source", "augment._mix"},
+    {"augment._pipeline"},
     {"_feeder", "_keeper"},
     {"_run"},
     {"_fit"},
@@ -29,7 +31,7 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {"__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
+EXEMPT = {"__init__", "augment.__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
 NO_TORCH = {"_errors", "_files", "_when", "_names", "_git", "_yaml", "_record", "_runs", "_config", "_demo", "cli"}
 
 

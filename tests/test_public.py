@@ -8,6 +8,7 @@ import pytest
 import loopwright as lw
 
 NAMES = """
+BatchAffine BatchAugment BatchColor BatchErase BatchFlip BatchRandAugment BatchResizedCrop CutMix Mixup OneOf StepRandom
 CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted ImageFolder Loader
 LoopwrightError MissingExtra NonFiniteError Normalize RandomResizedCrop Run RunError Transform build_loss build_model
 build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder load_config
