@@ -1,7 +1,9 @@
 """Laws of augmentation per batch: a pure function of (seed, step), equal to slow references, labels that match pixels."""
 
 import math
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits, tiny_model
+from conftest import forked, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -61,7 +63,7 @@ MEMBERS: dict[str, Callable[[], Any]] = {
     "affine": lambda: lw.BatchAffine(20, (0.1, 0.1), (0.3, 1.3), 5, p=0.7, fill=0.5),
     "color": lambda: lw.BatchColor(0.4, 0.4, 0.4, 0.1, gray=0.2, p=0.8),
     "erase": lambda: lw.BatchErase(0.7),
-    "noise": lambda: lw.BatchErase(0.7, value="noise"),
+    "noise": lambda: lw.BatchErase(1, value="noise"),
     "rand": lambda: lw.BatchRandAugment(3, (0, 30)),
     "mixup": lambda: lw.Mixup(CLASSES, alpha=1.0, p=0.8),
     "cutmix": lambda: lw.CutMix(CLASSES, p=0.8),
@@ -206,6 +208,22 @@ def test_the_parts_of_a_batch_are_changed_as_the_whole(name: str, photos: Tensor
     halves = [run_member(MEMBERS[name](), photos[i : i + 4], first=i)[0] for i in (0, 4)]
     assert (torch.cat(halves).int() - whole.int()).abs().max() <= 1  # batched sums may round otherwise
     assert (torch.cat(halves) == whole).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_pieces_that_fit_the_cache_are_changed_as_the_whole(
+    name: str, photos: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = lw.StepRandom(3, 5)
+    whole = run_member(MEMBERS[name](), photos, labels)
+    monkeypatch.setattr("loopwright.augment._pixels._CACHED", 3 * photos[0].numel())
+    pieces = run_member(MEMBERS[name](), photos, labels)
+    assert torch.equal(pieces[1], whole[1]) and is_channels_last(pieces[0])
+    assert (pieces[0].int() - whole[0].int()).abs().max() <= 1
+    assert (pieces[0] == whole[0]).float().mean() > 0.999
+    if not isinstance(MEMBERS[name](), lw.BatchAugment):
+        MEMBERS[name]()(photos, labels, rng)
+        assert not np.array_equal(rng.uniform(4), lw.StepRandom(3, 5).uniform(4))
 
 
 @pytest.mark.parametrize(
@@ -681,11 +699,7 @@ def test_the_same_step_moves_targets_as_it_moves_pictures(photos: Tensor) -> Non
     assert ((pictures.int() + targets.int() - 255).abs()[covered] <= 1).all()
 
 
-class Stop(Exception):
-    pass
-
-
-def train(folder: Path, stop_at: int | None, seen: dict[int, tuple[Tensor, Tensor]]) -> torch.nn.Module:
+def train(folder: Path, killed_at: int | None, seen: dict[int, tuple[Tensor, Tensor]]) -> torch.nn.Module:
     data = torch.utils.data.Subset(lw.ImageFolder(lw.demo_photos(), split="val"), range(0, 240, 5))
     with lw.Run(folder, seed=7, device="cpu", save_every="3 steps", progress=False) as run:
         loader = lw.Loader(data, 8, transform=lw.CenterCrop(32), shuffle=True, workers=0, normalize=None)
@@ -702,21 +716,21 @@ def train(folder: Path, stop_at: int | None, seen: dict[int, tuple[Tensor, Tenso
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-                if run.global_step == stop_at:
-                    raise Stop
+                if run.global_step == killed_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
     return model
 
 
-def test_a_resumed_run_sees_the_same_batches_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_run_killed_between_steps_sees_the_same_batches_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     seen: dict[int, tuple[Tensor, Tensor]] = {}
     whole = train(tmp_path / "whole", None, seen)
     assert sorted(seen) == list(range(1, 13))
     assert not any(torch.equal(seen[a][0], seen[b][0]) for a, b in pairwise(seen))
-    for stop_at in (5, 8):
-        with pytest.raises(Stop):
-            train(tmp_path / "stopped", stop_at, seen)
+    for step in (5, 8):
+        _, status = os.waitpid(forked(lambda step=step: train(tmp_path / "killed", step, seen)), 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
     torch.rand(5)
-    assert same_bits(train(tmp_path / "stopped", None, seen), whole)
+    assert same_bits(train(tmp_path / "killed", None, seen), whole)
 
 
 # ---- mistakes ----------------------------------------------------------------------------------------------------------

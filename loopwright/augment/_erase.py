@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._geometry import box_tries
 from ._member import Batch, BatchTransform, Plan, Shape
-from ._pixels import change_some, check_fill, check_pair, check_probability, filling
+from ._pixels import change_some, check_fill, check_pair, check_probability, filling, laid_out
 from ._random import StepRandom
 
 _TRIES = 10
@@ -61,7 +61,7 @@ class BatchErase(BatchTransform):
     def apply(self, images: Tensor, labels: Any, numbers: Mapping[str, Tensor], facts: Any) -> Batch:
         def paint(part: Tensor) -> Tensor:
             inside = box_mask(numbers["box"], part.shape[2], part.shape[3])
-            return torch.where(inside, self._colour(part, numbers["keys"]), part)
+            return laid_out(torch.where(inside, self._colour(part, numbers["keys"]), part), part)
 
         return change_some(images, numbers["erased"], paint), labels
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._pixels import check_images
+from ._pixels import at_once, check_images
 from ._random import StepRandom
 
 Batch = tuple[Tensor, Any]  # images and labels
@@ -39,6 +39,8 @@ class Plan(NamedTuple):
 class BatchTransform(ABC):
     """Something that changes a batch: it is called with images, labels and the random numbers of the step."""
 
+    by_sample = True  # whether what a picture becomes depends on nothing else in the batch, and labels stay
+
     @abstractmethod
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         """Draw what one batch needs."""
@@ -63,10 +65,20 @@ def carry_out(member: BatchTransform, images: Tensor, labels: Any, rng: StepRand
     check_images(images)
     if len(images) == 0:
         return images, labels
-    plan = member.plan(Shape(*images.shape), rng)
-    numbers = _moved(plan.numbers, images.device)
+    count = at_once(images)
     with torch.autocast(images.device.type, enabled=False):
-        return member.apply(images, labels, numbers, plan.facts)
+        if not member.by_sample or count >= len(images):
+            return _at_once(member, images, rng, labels)
+        # The plans of the parts are that of the whole.
+        sources = [rng.part(start) for start in range(0, len(images), count)]
+        parts = [_at_once(member, *pair)[0] for pair in zip(images.split(count), sources, strict=True)]
+        rng.follow(sources[0])
+    return torch.cat(parts), labels
+
+
+def _at_once(member: BatchTransform, images: Tensor, rng: StepRandom, labels: Any = None) -> Batch:
+    plan = member.plan(Shape(*images.shape), rng)
+    return member.apply(images, labels, _moved(plan.numbers, images.device), plan.facts)
 
 
 def _moved(numbers: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:

@@ -11,12 +11,14 @@ from torch import Tensor
 from .._errors import ConfigError, DataError
 from ._erase import box_mask
 from ._member import Batch, BatchTransform, Plan, Shape
-from ._pixels import as_float, change_some, check_probability, like, take
+from ._pixels import as_float, at_once, change_some, check_probability, laid_out, like, take
 from ._random import StepRandom
 
 
 class Mixing(BatchTransform):
     """What both have in common: partners, shares, labels. A picture's partner may be itself."""
+
+    by_sample = False
 
     def __init__(self, classes: int, *, alpha: float, p: float) -> None:
         name = type(self).__name__
@@ -105,7 +107,9 @@ class Mixup(Mixing):
         return {"share": share}, share
 
     def mix(self, images: Tensor, others: Tensor, numbers: Mapping[str, Tensor]) -> Tensor:
-        return like(torch.lerp(as_float(others), as_float(images), numbers["share"].view(-1, 1, 1, 1)), images)
+        share, count = numbers["share"].view(-1, 1, 1, 1), at_once(images)
+        parts = zip(others.split(count), images.split(count), share.split(count), strict=True)
+        return torch.cat([like(torch.lerp(as_float(a), as_float(b), s), b) for a, b, s in parts])
 
 
 class CutMix(Mixing):
@@ -140,7 +144,8 @@ class CutMix(Mixing):
         return {"box": np.concatenate([low, high], 1)}, share
 
     def mix(self, images: Tensor, others: Tensor, numbers: Mapping[str, Tensor]) -> Tensor:
-        return torch.where(box_mask(numbers["box"], images.shape[2], images.shape[3]), others, images)
+        inside = box_mask(numbers["box"], images.shape[2], images.shape[3])
+        return laid_out(torch.where(inside, others, images), images)
 
 
 def symmetric_beta(drawn: np.ndarray, alpha: float) -> np.ndarray:

@@ -41,7 +41,7 @@ class BatchAugment:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = _checked("BatchAugment", members)
-        self._chain = _Chain(self.members)
+        self._chain = _Chain(_grouped(self.members), self.members)
 
     def __call__(self, images: Tensor, labels: Any = None, *, seed: int | None, step: int, first: int = 0) -> Batch:
         """New images and labels; the given ones are not changed, and are what comes back where nothing is to be done.
@@ -56,7 +56,10 @@ class BatchAugment:
         Raises:
             DataError: images or labels are of another kind.
         """
-        return carry_out(self._chain, images, labels, StepRandom(seed, step, first=first))
+        rng = StepRandom(seed, step, first=first)
+        for chain in [self._chain] if _on_accelerator(images) else self._chain.halves:
+            images, labels = carry_out(chain, images, labels, rng)
+        return images, labels
 
     def __repr__(self) -> str:
         return f"BatchAugment({self.members})"
@@ -84,7 +87,8 @@ class OneOf(BatchTransform):
                 f"Found: {len(self.members)} members, weights {weights}"
             )
         self.weights = tuple(given)
-        self._chains = [_Chain([member]) for member in self.members]
+        self._chains = [_Chain(_grouped([member]), [member]) for member in self.members]
+        self.by_sample = all(chain.by_sample for chain in self._chains)
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         reached = np.cumsum(self.weights)
@@ -103,9 +107,15 @@ class OneOf(BatchTransform):
 class _Chain(BatchTransform):
     """Members in a row, planned together so that their numbers travel together."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self._members = members
-        self._parts = _grouped(members)
+    def __init__(self, parts: Sequence[BatchTransform], members: Sequence[Member]) -> None:
+        self._parts, self._members = parts, members
+        self.by_sample = all(part.by_sample for part in parts)
+
+    @property
+    def halves(self) -> list["_Chain"]:
+        """The parts up to the first that looks at the whole batch, and the rest."""
+        first = next((i for i, part in enumerate(self._parts) if not part.by_sample), len(self._parts))
+        return [_Chain(self._parts[:first], self._members), _Chain(self._parts[first:], self._members)]
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         numbers: dict[str, np.ndarray] = {}
@@ -133,6 +143,7 @@ class _Alone(BatchTransform):
 
     def __init__(self, member: BatchTransform, place: int) -> None:
         self._member, self._place = member, place
+        self.by_sample = member.by_sample
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         return self._member.plan(shape, rng.stream(self._place))
@@ -163,6 +174,8 @@ class _Fused(BatchTransform):
 class _Foreign(BatchTransform):
     """A function of the user's, which draws when it is called."""
 
+    by_sample = False
+
     def __init__(self, member: Member, place: int) -> None:
         self._member, self._place = member, place
 
@@ -192,6 +205,10 @@ def _grouped(members: Sequence[Member]) -> list[BatchTransform]:
         if not row:
             parts.append(_Alone(member, place) if isinstance(member, BatchTransform) else _Foreign(member, place))
     return parts + ([_Fused(row)] if row else [])
+
+
+def _on_accelerator(images: Any) -> bool:
+    return isinstance(images, Tensor) and images.device.type != "cpu"
 
 
 def _same_fill(members: Sequence[Geometric]) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._errors import ConfigError, DataError
 
+_CACHED = 2**20  # values: some megabytes of float32
 GRAY = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision round it
 
 
@@ -43,8 +44,18 @@ def like(result: Tensor, images: Tensor) -> Tensor:
     """A float32 result in the dtype and memory format of ``images``: rounded and clamped for uint8."""
     if images.dtype == torch.uint8:
         result = result.round().clamp_(0, 255)
+    return laid_out(result.to(images.dtype), images)
+
+
+def laid_out(result: Tensor, images: Tensor) -> Tensor:
+    """A result in the memory format of ``images``."""
     layout = torch.channels_last if is_channels_last(images) else torch.contiguous_format
-    return result.to(images.dtype).contiguous(memory_format=layout)
+    return result.contiguous(memory_format=layout)
+
+
+def at_once(images: Tensor) -> int:
+    """How many samples to change at a time: all, but on a processor, which is up to five times as fast in its cache."""
+    return max(1, round(_CACHED / images[0].numel())) if images.device.type == "cpu" else len(images)
 
 
 def take(images: Tensor, index: Tensor) -> Tensor:

@@ -51,6 +51,16 @@ class StepRandom:
         child._path = f"{self._path}/{name}"
         return child
 
+    def part(self, start: int) -> "StepRandom":
+        """This source, as far as it was drawn from, for the samples from a place of the batch on."""
+        child = StepRandom(*self._key, first=self._first + start)
+        child._path, child._draws = self._path, self._draws
+        return child
+
+    def follow(self, part: "StepRandom") -> None:
+        """Go on behind what was drawn from a part."""
+        self._draws = part._draws
+
     def uniform(self, count: int, *shape: int) -> np.ndarray:
         """A row of numbers for each of ``count`` samples: float64 (count, *shape), in [0, 1)."""
         width = math.prod(shape)
