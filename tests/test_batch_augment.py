@@ -733,6 +733,26 @@ def test_a_run_killed_between_steps_sees_the_same_batches_and_ends_with_the_same
     assert same_bits(train(tmp_path / "killed", None, seen), whole)
 
 
+# ---- devices -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_gpu_gives_the_same_pictures_and_is_not_waited_for(name: str, photos: Tensor, labels: Tensor) -> None:
+    expected, soft = run_member(MEMBERS[name](), photos, labels)
+    images, targets = photos.cuda(), labels.cuda()
+    run_member(MEMBERS[name](), images, targets, step=1)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made, made_soft = run_member(MEMBERS[name](), images, targets)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (made_soft.cpu().float() - soft.float()).abs().max() < 1e-6
+    assert is_channels_last(made)
+    assert ((made.cpu().int() - expected.int()).abs() <= 1).float().mean() > 0.999  # thresholds may fall either way
+
+
 # ---- mistakes ----------------------------------------------------------------------------------------------------------
 
 

@@ -80,7 +80,7 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     left, top, right, bottom = boxes.view(-1, 4, 1, 1, 1).unbind(1)
     x = torch.arange(width, device=boxes.device)
     y = torch.arange(height, device=boxes.device).view(-1, 1)
-    return (x >= left) & (x < right) & (y >= top) & (y < bottom)
+    return ((x >= left) & (x < right)) & ((y >= top) & (y < bottom))
 
 
 def _noise(images: Tensor, keys: Tensor) -> Tensor:

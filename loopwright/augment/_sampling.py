@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._pixels import as_float, change_some, like, put, take
+from ._pixels import as_float, change_some, laid_out, like, put, take
 
 _NEAR = 1e-6  # pixels
 _ALIASING = 1.25  # source pixels between two points of the result, from which it is sampled more densely
@@ -138,7 +138,7 @@ def _sample_to_size(images: Tensor, numbers: Mapping[str, Tensor], sampling: Sam
 
 
 def _flipped(images: Tensor, axes: list[int]) -> Tensor:
-    return like(images.flip(axes), images)
+    return laid_out(images.flip(axes), images)
 
 
 def _resized(images: Tensor, lines: Tensor, sampling: Sampling) -> Tensor:
