@@ -332,6 +332,14 @@ def test_boxes_are_distributed_as_torchvisions() -> None:
         assert kolmogorov(mine, other) < 1.95 * math.sqrt(2 / count)  # 0.1 % of the time by chance
 
 
+def test_a_box_reaches_every_place_alike() -> None:
+    crop = lw.BatchResizedCrop(2, scale=(0.25, 0.25), ratio=(1, 1))
+    boxes = np.concatenate([crop.boxes(Shape(90, 3, 4, 4), lw.StepRandom(0, step)) for step in range(20)])
+    assert (boxes[:, 2:] == 2).all()
+    places, counts = np.unique(boxes[:, :2], axis=0, return_counts=True)
+    assert len(places) == 9 and np.abs(counts - 200).max() < 4.5 * math.sqrt(200)
+
+
 def kolmogorov(one: np.ndarray, other: np.ndarray) -> float:
     places = np.unique(np.concatenate([one, other]))
     ranks = [np.searchsorted(np.sort(x), places, side="right") / len(x) for x in (one, other)]
@@ -679,6 +687,16 @@ def test_one_more_member_changes_nothing_that_those_before_draw(photos: Tensor, 
         seen.clear()
         lw.BatchAugment([*members[:count], look, *members[count:]])(photos, labels, seed=0, step=1)
         assert torch.equal(seen[0], made)
+
+
+@pytest.mark.parametrize("other", [lw.BatchErase(0), lw.BatchColor(0.4, p=0), lw.BatchRandAugment(0)])
+def test_a_member_draws_by_its_place_and_not_by_what_others_draw(other: Any, photos: Tensor) -> None:
+    alone = lw.BatchAugment([lambda images, labels, rng: (images, labels), lw.BatchErase(0.5), lw.BatchFlip()])
+    beside = lw.BatchAugment([other, lw.BatchErase(0.5), lw.BatchFlip()])
+    assert torch.equal(alone(photos, seed=0, step=1)[0], beside(photos, seed=0, step=1)[0])
+    flips = lw.BatchFlip()(photos, None, lw.StepRandom(0, 1).stream(2))[0]
+    unerased = lw.BatchAugment([other, lw.BatchErase(0), lw.BatchFlip()])(photos, seed=0, step=1)[0]
+    assert torch.equal(flips, unerased)
 
 
 def test_functions_of_ones_own_draw_from_their_own_stream(photos: Tensor) -> None:
