@@ -64,15 +64,16 @@ def print_machine(when: str) -> None:
     print(f"{when}: {machine}, load average {load}", flush=True)
 
 
-def print_rows(rows: Iterable[Row], ratio: str = "ratio") -> None:
+def print_rows(rows: Iterable[Row], ratio: str = "ratio", *, more_is_better: bool = False) -> None:
     """Prints one table for each case, best value first."""
+    sign = -1 if more_is_better else 1
     cases: dict[str, list[Row]] = {}
     for row in rows:
         cases.setdefault(row.case, []).append(row)
     for case, members in cases.items():
         unit = members[0].unit
         cells = [["system", unit, ratio, "lowest .. highest", "runs", "versions / note"]]
-        cells += [_cells(row) for row in sorted(members, key=lambda r: (r.value is None, r.value or 0.0))]
+        cells += [_cells(row) for row in sorted(members, key=lambda r: (r.value is None, sign * (r.value or 0.0)))]
         print(f"\n{case}")
         _print_cells(cells)
 

@@ -39,6 +39,17 @@ if TYPE_CHECKING:
     from ._sheet import prediction_sheet as prediction_sheet
     from ._stopping import direction_of as direction_of
     from ._weights import load_weights as load_weights
+    from .augment._color import BatchColor as BatchColor
+    from .augment._erase import BatchErase as BatchErase
+    from .augment._geometry import BatchAffine as BatchAffine
+    from .augment._geometry import BatchFlip as BatchFlip
+    from .augment._geometry import BatchResizedCrop as BatchResizedCrop
+    from .augment._mix import CutMix as CutMix
+    from .augment._mix import Mixup as Mixup
+    from .augment._pipeline import BatchAugment as BatchAugment
+    from .augment._pipeline import OneOf as OneOf
+    from .augment._rand import BatchRandAugment as BatchRandAugment
+    from .augment._random import StepRandom as StepRandom
     from .data._augment import build_transform as build_transform
     from .data._balance import balanced_weights as balanced_weights
     from .data._collate import collate as collate
@@ -96,6 +107,13 @@ _WHERE = {
     "_sheet": ["picture_grid", "prediction_sheet"],
     "_stopping": ["direction_of"],
     "_weights": ["load_weights"],
+    "augment._color": ["BatchColor"],
+    "augment._erase": ["BatchErase"],
+    "augment._geometry": ["BatchAffine", "BatchFlip", "BatchResizedCrop"],
+    "augment._mix": ["CutMix", "Mixup"],
+    "augment._pipeline": ["BatchAugment", "OneOf"],
+    "augment._rand": ["BatchRandAugment"],
+    "augment._random": ["StepRandom"],
     "data._augment": ["build_transform"],
     "data._balance": ["balanced_weights"],
     "data._collate": ["collate"],

@@ -16,14 +16,15 @@ LAYERS: list[set[str]] = [
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},
     {"data._picture", "data._view", "data._jpeg", "data._normalize", "data._collate", "data._order", "data._strings",
      "data._labels", "data._places", "data._parquet", "data._faults", "optim._groups", "optim._optimizers",
-     "optim._losses", "optim._schedulers", "_weights", "models._build"},
+     "optim._losses", "optim._schedulers", "_weights", "models._build", "augment._random", "augment._pixels"},
     {"data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._rows", "data._folds",
      "data._balance", "data._part", "data._pad"},
-    {"data._packed", "data._folder", "data._samples", "data._augment", "data._targets"},
-    {"data._open", "data._engine", "data._reader", "data._table"},
-    {"data._ring", "data._pack"},
-    {"data._choice"},
-    {"data._loader"},
+    {"data._packed", "data._folder", "data._samples", "data._augment", "data._targets", "augment._member",
+     "augment._sampling", "augment._colors"},
+    {"data._open", "data._engine", "data._reader", "data._table", "augment._geometry", "augment._color"},
+    {"data._ring", "data._pack", "augment._erase", "augment._rand"},
+    {"data._choice", "augment._mix"},
+    {"data._loader", "augment._pipeline"},
     {"data._source", "data._stages"},
     {"_feeder", "_keeper"},
     {"_run"},
@@ -35,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {"__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
+EXEMPT = {"__init__", "augment.__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
 NO_TORCH = {"_errors", "_files", "_when", "_names", "_git", "_yaml", "_record", "_runs", "_config", "_demo", "cli"}
 
 

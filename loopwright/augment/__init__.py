@@ -1,0 +1,1 @@
+"""Augmentation of whole batches where they are, on any device. See _pipeline.py."""
