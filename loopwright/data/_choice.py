@@ -40,9 +40,10 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
     return RingEngine(samples, workers, own_process=True), f"a process with {threads}: {why}"
 
 
-def default_workers() -> int:
-    """One worker a core, leaving one for the loop, at most 8."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+def default_workers(samples: Samples) -> int:
+    """One a core, leaving one for the loop: at most 16 threads, or 8 processes, which take memory each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16 if samples.why_not_shown() is None else 8, cores - 1))
 
 
 def _is_child() -> bool:

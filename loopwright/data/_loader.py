@@ -70,14 +70,14 @@ class Loader:
         engine: EngineName = "auto",
     ) -> None:
         self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
-        self.workers = default_workers() if workers is None else workers
         self.normalize = normalize
         self.skipped: list[str] = []
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
+        self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
+        self.workers = default_workers(self._samples) if workers is None else workers
         self._engine_name: EngineName = engine
         self._check(on_error)
-        self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
         self._engine: Engine | None = None
         self._why = ""
         self.epoch = 0
