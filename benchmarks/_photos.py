@@ -38,6 +38,11 @@ class Numbered:
         picture, label = self.dataset[index * len(self.dataset) // self.size]
         return picture, label, index
 
+    def undecoded(self, index: int) -> tuple[Any, int, int]:
+        """For loopwright's fast engine: the file in place of the picture."""
+        path, label = self.dataset.undecoded(index * len(self.dataset) // self.size)  # type: ignore[attr-defined]
+        return path, label, index
+
 
 def new_model() -> nn.Module:
     """Two convolutions, with everything in between that has a state or draws at random."""
