@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Packed:
         """The targets of some samples."""
         return self._targets[indices].tolist() if self._targets.ndim == 1 else [self._target(i) for i in indices]
 
-    @property
+    @cached_property
     def sides(self) -> tuple[int, int] | None:
         """Height and width of every picture, where all are alike and stored as pixels."""
         sides = {entry[2:] for entry in self._file.entries} if self._raw else set()
