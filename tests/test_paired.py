@@ -548,7 +548,7 @@ def test_a_part_is_held_out_where_there_is_no_validation_folder(tmp_path: Path, 
     touch(tmp_path, *[f"{below}{role}/{i}.png" for role in ("noisy", "clean") for i in range(30)])
     parts = [lw.PairedFolders(tmp_path, s, noisy="noisy", clean="clean", seed=4) for s in ("train", "val")]
     assert [len(part) for part in parts] == [24, 6]
-    assert sorted(parts[0].names + parts[1].names) == sorted(map(str, range(30)))
+    assert sorted([*parts[0].names, *parts[1].names]) == sorted(map(str, range(30)))
     for part in parts:
         assert [path.stem for path in part.paths["clean"]] == part.names
     other = lw.PairedFolders(tmp_path, "val", noisy="noisy", clean="clean", seed=5)

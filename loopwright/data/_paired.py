@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._errors import ConfigError, DataError
-from .._seed import permutation
 from ._folder import SPLITS
+from ._folds import hold_out
 from ._pair import Pair
 from ._pairing import Place, pair_by_name, pair_by_order
 from ._role import Role
+from ._strings import Paths, Strings
 
 
 class PairedFolders:
@@ -60,7 +61,8 @@ class PairedFolders:
         pairs = (
             pair_by_order(places) if pair_by == "order" else pair_by_name(places, skip_unpaired=on_unpaired == "skip")
         )
-        self.names, self.paths, self.left_out = pairs
+        self.names, self.left_out = Strings(pairs.names), pairs.left_out
+        self.paths = {name: Paths.below(places[name].folder, paths) for name, paths in pairs.paths.items()}
         if share:
             self._keep_part(split == "val", holdout, seed)
 
@@ -135,11 +137,9 @@ class PairedFolders:
     def _keep_part(self, held_out: bool, holdout: float, seed: int) -> None:
         if len(self) < 2:
             raise DataError(f"{self.root} has 1 sample: two or more are needed where no validation folder is given")
-        order = permutation(seed, 0, len(self)).tolist()
-        count = min(max(1, round(len(self) * holdout)), len(self) - 1)
-        kept = sorted(order[:count] if held_out else order[count:])
-        self.names = [self.names[index] for index in kept]
-        self.paths = {name: [paths[index] for index in kept] for name, paths in self.paths.items()}
+        kept = hold_out(range(len(self)), holdout, seed=seed, stratified=False)[held_out]
+        self.names = self.names.take(kept)
+        self.paths = {name: paths.take(kept) for name, paths in self.paths.items()}
 
 
 def _check(
