@@ -150,7 +150,16 @@ def test_workers_and_ways_of_reading_change_nothing(root: Path, transform: Any) 
     assert same(batches(pairs, transform, workers=2), expected)
     assert same(batches(pairs, transform, workers=1, engine="processes"), expected)
     assert same(batches(Subset(pairs, range(COUNT)), transform), expected)  # which hands decoded pictures on
+    assert same(batches(lw.Part(pairs, range(COUNT)), transform, workers=1), expected)
     assert same(batches(pairs, lw.Compose([transform])), expected)
+
+
+def test_a_part_of_them_has_their_files(root: Path) -> None:
+    pairs = make(root)
+    part = lw.Part(pairs, lw.hold_out(pairs, stratified=False)[1])
+    assert part.name_of(1) == pairs.name_of(int(part.indices[1]))
+    assert part.paths["mask"][1] == pairs.files(int(part.indices[1]))["mask"]
+    assert part[1].keys() == pairs.roles.keys()
 
 
 def test_why_there_is_no_ring(root: Path) -> None:
