@@ -98,7 +98,7 @@ def _unpacked(data: bytes, order: str) -> np.ndarray:
             return np.asarray(upright(picture))[:, :, 0 if order == "B" else 1 :: 2]
     with Image.open(io.BytesIO(data)) as picture:
         (tile,) = picture.tile  # type: ignore[attr-defined]
-        picture.tile = [tile._replace(args=f"{picture.mode};16{order}")]  # type: ignore[attr-defined]
+        picture.tile = [(*tile[:3], f"{picture.mode};16{order}")]  # type: ignore[attr-defined]
         return np.asarray(upright(picture))
 
 
