@@ -139,8 +139,8 @@ def test_a_mask_shows_the_label_nearest_to_each_pixel(tmp_path: Path) -> None:
     pairs = lw.PairedFolders(tmp_path, image=lw.Role("photos", "raw"), mask=lw.Role("masks", "mask"))
     for epoch in range(40):
         (batch,) = batches(pairs, lw.RandomResizedCrop(16), epoch=epoch)
-        step = (batch["image"][0, 0, -1] - batch["image"][0, 0, 0]).abs() / 15
-        assert (batch["mask"] - batch["image"]).abs().max() <= max(0.5, 0.5 * step.item()) + 0.6
+        apart = (batch["mask"] - batch["image"])[:, :, 1:-1]  # at the edges the antialiasing has one side only
+        assert apart.abs().max() < 0.501
 
 
 @pytest.mark.parametrize("transform", [lw.RandomResizedCrop(40), lw.RandomCrop(32, turn=True)], ids=str)
