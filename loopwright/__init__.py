@@ -65,13 +65,17 @@ if TYPE_CHECKING:
     from .data._packed import Packed as Packed
     from .data._pad import PadCollate as PadCollate
     from .data._pad import Padded as Padded
+    from .data._pair import PerRole as PerRole
+    from .data._paired import PairedFolders as PairedFolders
     from .data._part import Part as Part
     from .data._picture import open_picture as open_picture
+    from .data._role import Role as Role
     from .data._rows import read_table as read_table
     from .data._rows import write_table as write_table
     from .data._table import Table as Table
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
+    from .data._transforms import Flips as Flips
     from .data._transforms import Geometry as Geometry
     from .data._transforms import RandomCrop as RandomCrop
     from .data._transforms import RandomResizedCrop as RandomResizedCrop
@@ -126,11 +130,16 @@ _WHERE = {
     "data._pack": ["pack", "pack_folder"],
     "data._packed": ["Packed"],
     "data._pad": ["PadCollate", "Padded"],
+    "data._pair": ["PerRole"],
+    "data._paired": ["PairedFolders"],
     "data._part": ["Part"],
     "data._picture": ["open_picture"],
+    "data._role": ["Role"],
     "data._rows": ["read_table", "write_table"],
     "data._table": ["Table"],
-    "data._transforms": ["CenterCrop", "Compose", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
+    "data._transforms": [
+        "CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform",
+    ],
     "data._view": ["View"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],

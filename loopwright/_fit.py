@@ -55,7 +55,7 @@ def fit(
     transform: Callable[..., Any] | None = None,
     val_transform: Callable[..., Any] | None = None,
     workers: int | None = None,
-    normalize: Normalize | None = Normalize(),  # noqa: B008 - it never changes
+    normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     accumulate: int = 1,
@@ -193,7 +193,7 @@ def _as_loader(
     batch_size: int,
     transform: Callable[..., Any] | None,
     workers: int | None,
-    normalize: Normalize | None,
+    normalize: Normalize | Mapping[str, Normalize | None] | None,
     *,
     shuffle: bool = False,
 ) -> Any:

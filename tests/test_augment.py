@@ -48,7 +48,7 @@ def test_no_augmentation_is_the_central_crop(steps: list[tuple[str, dict[str, An
 
 
 def test_the_size_is_given_to_those_that_take_one() -> None:
-    steps = [("RandomHorizontalFlip", {}), ("RandomCrop", {"pad_if_needed": True})]
+    steps = [("RandomHorizontalFlip", {}), ("RandomCrop", {"pad": "reflect"})]
     assert apply(build_transform(steps, size=24), PICTURE, random.Random(0)).size == (24, 24)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from .._errors import ConfigError
 from .._names import check_arguments, did_you_mean, load_object
-from ._transforms import CenterCrop, Compose, RandomCrop, RandomResizedCrop
+from ._transforms import CenterCrop, Compose, Flips, RandomCrop, RandomResizedCrop
 
 _OWN: dict[str, Callable[..., Any]] = {
     "RandomResizedCrop": RandomResizedCrop, "CenterCrop": CenterCrop, "RandomCrop": RandomCrop,
+    "Flips": Flips,
 }  # fmt: skip
 NO_AUGMENTATION = "none"
 

@@ -1,7 +1,7 @@
 """Labels: the class of each sample, or for ``LabelSets`` its classes. Knows nothing about tables and pictures."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -115,4 +115,6 @@ def taken(values: Any, indices: np.ndarray) -> Any:
         return values[torch.tensor(indices, device=values.device)]
     if isinstance(values, np.ndarray):
         return values[indices]
+    if isinstance(values, Mapping):  # the files of several pictures a sample
+        return {name: taken(each, indices) for name, each in values.items()}
     return values.take(indices) if hasattr(values, "take") else [values[index] for index in indices.tolist()]

@@ -1,13 +1,13 @@
 """``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). An engine makes them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._errors import CheckpointError, ConfigError, DataError
 from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._collate import collate as default_collate
 from ._engine import Engine
-from ._normalize import Normalize
+from ._normalize import Normalize, NormalizeRoles
 from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
 
@@ -23,7 +23,8 @@ class Loader:
             or a tuple, named tuple, dictionary or dataclass of them.
         batch_size: samples a batch, 1 or more.
         transform: for the picture of a sample (its first element, its ``"image"``, or the sample itself): one of
-            loopwright's, torchvision's, albumentations' wrapped in a function, or any callable.
+            loopwright's, torchvision's, albumentations' wrapped in a function, or any callable. For the samples of
+            ``PairedFolders``: a crop of loopwright's, which shows all pictures the same, and ``PerRole``.
         sample_transform: for the whole sample, after ``transform``.
         shuffle: visit the samples in a new order each epoch.
         drop_last: leave out a last batch that is short.
@@ -36,7 +37,10 @@ class Loader:
             is seeded from (seed, epoch).
         weights: one number a sample: draw as many samples with replacement, by weight.
         collate: a function from a list of samples to a batch.
-        normalize: applied to uint8 pictures on the device, by ``run.batches``; ``None`` leaves them as they are.
+        normalize: applied to uint8 pictures on the device, by ``run.batches``; ``None`` leaves them as they are. It acts
+            on every uint8 (N, C, H, W) of a batch that has its number of channels, 3 by default: inputs and targets of
+            pairs alike, and neither masks, nor gray, nor 16-bit pictures. A mapping from names to ``Normalize`` or
+            ``None`` says it for each part of a batch that is a dictionary; parts that it does not name stay as they are.
         on_error: ``"raise"`` names the unreadable picture and stops, ``"skip"`` leaves it out and lists it in
             ``loader.skipped``. Default: what the dataset says, else ``"raise"``.
         engine: who makes the batches, the same ones whoever it is: ``"ring"`` (a process with threads and shared
@@ -65,12 +69,12 @@ class Loader:
         sampler: Iterable[int] | None = None,
         weights: Sequence[float] | None = None,
         collate: Callable[[Sequence[Any]], Any] | None = None,
-        normalize: Normalize | None = Normalize(),  # noqa: B008 - it never changes
+        normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
         on_error: str | None = None,
         engine: EngineName = "auto",
     ) -> None:
         self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
-        self.normalize = normalize
+        self.normalize = NormalizeRoles(normalize) if isinstance(normalize, Mapping) else normalize
         self.skipped: list[str] = []
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)

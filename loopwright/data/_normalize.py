@@ -1,12 +1,13 @@
 """``Normalize``: 8-bit picture batches to the floats that a network sees, on the batch's own device, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._errors import ConfigError
+from .._names import did_you_mean
 from .._nested import map_nested
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -57,3 +58,38 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+class NormalizeRoles:
+    """Each part of a batch that is a mapping with a ``Normalize`` of its own; parts that are not named stay as they are.
+
+    >>> roles = NormalizeRoles({"image": Normalize((0.5,), (0.5,)), "mask": None})
+    >>> batch = {name: torch.zeros(1, 1, 1, 1, dtype=torch.uint8) for name in ("image", "mask")}
+    >>> {name: tensor.item() for name, tensor in roles(batch).items()}
+    {'image': -1.0, 'mask': 0}
+    """
+
+    def __init__(self, roles: Mapping[str, Normalize | None]) -> None:
+        for name, normalize in roles.items():
+            if normalize is not None and not callable(normalize):
+                raise ConfigError(f"normalize={{{name!r}: ...}} must be a Normalize or None. Found: {normalize!r}")
+        self.roles = dict(roles)
+
+    def __call__(self, batch: Any) -> Any:
+        if not isinstance(batch, Mapping):
+            raise ConfigError(f"normalize= names {', '.join(self.roles)}, but the batch is a {type(batch).__name__}")
+        for name in self.roles:
+            if name not in batch:
+                question = did_you_mean(name, [*batch]) or f"a batch has {', '.join(map(str, batch))}"
+                raise ConfigError(f"normalize= names {name!r}, which no batch has: {question}")
+        return {name: self._of(name)(part) for name, part in batch.items()}
+
+    def _of(self, name: str) -> Callable[[Any], Any]:
+        return self.roles.get(name) or _unchanged
+
+    def __repr__(self) -> str:
+        return f"NormalizeRoles({self.roles})"
+
+
+def _unchanged(part: Any) -> Any:
+    return part

@@ -81,6 +81,12 @@ class Part:
         read = self.dataset.undecoded
         return lambda index: read(self._of(index))
 
+    @property
+    def joint(self) -> Callable[[int], Any]:
+        """``joint(index)``: the sample with several pictures, not decoded, where the dataset can."""
+        read = self.dataset.joint
+        return lambda index: read(self._of(index))
+
     def _of(self, index: int) -> int:
         return int(self.indices[range(len(self))[index]])  # negative ones, and IndexError
 

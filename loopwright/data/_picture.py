@@ -1,7 +1,10 @@
 """One picture file to one RGB picture: gray, palette, alpha, 16-bit, CMYK, rotated ones too. Knows no datasets."""
 
+import contextlib
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -9,6 +12,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from .._errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"})
+
+Made = TypeVar("Made")
 
 _TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,12 +38,23 @@ def open_picture(path: str | Path, data: bytes | None = None) -> Image.Image:
     Raises:
         DataError: the file is missing, empty, cut short, not a picture, or a decompression bomb; it is named.
     """
+    return open_as(to_rgb, path, data)
+
+
+def open_as(convert: Callable[[Image.Image], Made], path: str | Path, data: bytes | None = None) -> Made:
+    """What ``convert`` makes of a picture file that Pillow has opened and not yet decoded; errors as ``open_picture``."""
+    # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged where its
+    # orientation turns it (Pillow 13), and comes out scrambled.
+    with naming(path), io.BytesIO(read_file(path) if data is None else data) as file, Image.open(file) as picture:
+        _refuse_bomb(picture)
+        return convert(picture)
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Whatever goes wrong in reading a picture becomes a ``DataError`` that names its file."""
     try:
-        # Not Image.open(path): an uncompressed TIFF is then mapped into memory, with width and height exchanged where
-        # its orientation turns it (Pillow 13), and comes out scrambled.
-        with io.BytesIO(read_file(path) if data is None else data) as file, Image.open(file) as picture:
-            _refuse_bomb(picture)
-            return to_rgb(picture)
+        yield
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -88,8 +104,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     >>> to_rgb(Image.new("RGBA", (1, 1), (255, 0, 0, 0))).getpixel((0, 0))
     (255, 255, 255)
     """
-    picture.load()
-    picture = _upright(picture)
+    picture = upright(picture)
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "F"):
@@ -101,8 +116,9 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned or mirrored as EXIF says, without the EXIF block: who looks into it later shall not turn it again."""
+def upright(picture: Image.Image) -> Image.Image:
+    """Decoded, turned or mirrored as EXIF says, without the EXIF block: who looks into it later must not turn it again."""
+    picture.load()
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow raises nearly anything for a damaged block; viewers show such a picture as it is

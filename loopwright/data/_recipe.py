@@ -21,7 +21,7 @@ class Recipe:
         quality: of ``"jpeg"``, 1 to 100.
 
     >>> Recipe(size=256).view(500, 375)
-    View(box=(0, 0, 500, 375), width=341, height=256, flip=False, reduction=1)
+    View(box=(0, 0, 500, 375), width=341, height=256, flip=False, reduction=1, turns=0, pad=None)
     """
 
     size: int | None = None

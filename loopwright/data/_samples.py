@@ -12,7 +12,7 @@ import numpy as np
 from .._errors import DataError, LoopwrightError
 from .._seed import SampleRandom, sample_seed, sample_uniforms, seed_globals
 from ._collate import collate
-from ._transforms import Cut, Geometry, Whole, apply, is_pure, leading_geometry
+from ._transforms import Cut, Geometry, Joint, Whole, apply, is_pure, leading_geometry
 from ._undecoded import PictureFile
 from ._view import Viewable, copy_part
 
@@ -98,7 +98,9 @@ class Samples:
         if transform is None and sides is not None:
             self.transform = self.geometry = Whole()
         #: How many samples it pays to show at once.
-        self.rows = 16 if isinstance(self.geometry, Cut) and sides is not None else 1
+        self.rows = 16 if isinstance(self.geometry, Cut) and self.geometry.placed and sides is not None else 1
+        #: How to have several pictures together, not decoded; None where they come decoded.
+        self._joint = getattr(dataset, "joint", None) if leading_geometry(transform) is not None else None
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
 
     def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
@@ -121,7 +123,8 @@ class Samples:
             return "sample_transform and collate are functions of yours"
         if self.transform is None:
             return "without a transform pictures may differ in size"
-        return None if isinstance(self.transform, Geometry) else "transform is not only a crop of loopwright's"
+        sized = isinstance(self.transform, Geometry) and self.transform.size > 0
+        return None if sized or isinstance(self.transform, Whole) else "transform is not only a crop of loopwright's"
 
     def size(self) -> tuple[int, int]:
         """Height and width of what ``show`` makes."""
@@ -148,7 +151,7 @@ class Samples:
             view = self.geometry.plan(source.width, source.height, rng.go_to(key.seed, key.epoch, index))
             source.show(view, out)
         except DataError as error:
-            return self._left_out(error)
+            return self._left_out(self._named(error, index))
         return rest
 
     def _cut(self, key: BatchKey, rows: range, out: np.ndarray) -> list[Any]:
@@ -164,7 +167,7 @@ class Samples:
             try:
                 pixels = self._dataset.pixels(key.indices[row])
             except DataError as error:
-                rests[number] = self._left_out(error)
+                rests[number] = self._left_out(self._named(error, key.indices[row]))
                 continue
             copy_part(pixels[top : top + high, left : left + wide], out[row], flip)
         return rests
@@ -179,14 +182,21 @@ class Samples:
                 picture, *rest = self._dataset.undecoded(index)
                 item = (apply(self.transform, _viewable(picture), rng), *rest)
                 return apply(self._sample_transform, item, rng)
+            if self._joint is not None:
+                return apply(self._sample_transform, apply(self.transform, self._joint(index), rng), rng)
             item = self._dataset[index]
         except DataError as error:
-            return self._left_out(error)
+            return self._left_out(self._named(error, index))
         except OSError as error:  # what the datasets of others raise for a file that cannot be read
             return self._left_out(error, f"sample {index}: {error}")
         if self.transform is not None:
             item = _on_picture(self.transform, item, rng)
         return apply(self._sample_transform, item, rng)
+
+    def _named(self, error: DataError, index: int) -> DataError:
+        """The error with the sample's name, which who decides on a crop does not know."""
+        name = str(self._dataset.name_of(index)) if hasattr(self._dataset, "name_of") else ""
+        return error if name in str(error) else DataError(f"{name}: {error}")
 
     def _left_out(self, error: Exception, message: str = "") -> Unreadable:
         if self._skip:
@@ -199,7 +209,9 @@ def _viewable(picture: Any) -> Viewable:
 
 
 def _on_picture(transform: Callable[..., Any], item: Any, rng: random.Random) -> Any:
-    """Transform the picture of a sample: its first element, its ``"image"``, or the sample itself."""
+    """Transform the picture of a sample: its first element, its ``"image"``, or the sample itself; or all together."""
+    if isinstance(item, Joint):
+        return apply(transform, item, rng)
     if isinstance(item, Mapping):
         _check_has_image(item)
         return {**item, "image": apply(transform, item["image"], rng)}

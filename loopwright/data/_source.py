@@ -11,7 +11,7 @@ from .._errors import CheckpointError
 from .._nested import leaves
 from .._seed import capture_rng, restore_rng, sample_seed
 from ._loader import Loader
-from ._normalize import Normalize
+from ._normalize import Normalize, NormalizeRoles
 
 
 class Batch(NamedTuple):
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 class Source(Protocol):
     """A place to read batches from, that can start anywhere in an epoch."""
 
-    normalize: Normalize | None
+    normalize: Normalize | NormalizeRoles | None
     draws_here: bool  # whether reading a batch may draw from this process's global generators
 
     def length(self) -> int | None:
@@ -85,7 +85,7 @@ class IterableSource:
     random transforms in them a resumed run goes on with other numbers.
     """
 
-    normalize: Normalize | None = None
+    normalize: Normalize | NormalizeRoles | None = None
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self._batches = batches

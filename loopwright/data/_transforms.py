@@ -9,13 +9,13 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
 
 from .._errors import ConfigError, DataError
-from ._view import Pixels, View, Viewable, reduced_view
+from ._view import Pad, Pixels, View, Viewable, reduced_view
 
 Box = tuple[int, int, int, int]
 
@@ -33,31 +33,45 @@ class Transform(ABC):
     def __call__(self, picture: Any, rng: random.Random) -> Any: ...
 
 
+class Joint(ABC):
+    """A sample of several pictures of one scene: what is shown of one is shown of all."""
+
+    @abstractmethod
+    def shown(self, plan: Callable[[int, int], View]) -> Any:
+        """The same sample, of each picture the view that ``plan`` gives for their width and height."""
+
+
 class Geometry(Transform):
     """A transform that only decides which part of the picture is shown, at which size.
 
-    So no more of a file need be decoded than it shows. Subclasses have ``plan`` and the ``size`` of what they make.
+    So no more of a file need be decoded than it shows. Subclasses have ``plan``, and the ``size`` of the square that they
+    make; 0 where it depends on the picture.
     """
 
     pure = True
-    size: int
+    size: int = 0
 
     @abstractmethod
     def plan(self, width: int, height: int, rng: random.Random) -> View:
         """What to show of an upright picture of so many pixels."""
 
-    def __call__(self, picture: Image.Image | Viewable, rng: random.Random | None = None) -> Image.Image:
+    def __call__(self, picture: Image.Image | Viewable | Joint, rng: random.Random | None = None) -> Any:
+        chance = rng or random.Random(0)
+        if isinstance(picture, Joint):
+            return picture.shown(lambda width, height: self.plan(width, height, chance))
         source = Pixels(np.asarray(picture)) if isinstance(picture, Image.Image) else picture
-        return Image.fromarray(source.show(self.plan(source.width, source.height, rng or random.Random(0))))
+        return Image.fromarray(source.show(self.plan(source.width, source.height, chance)))
 
 
 class Cut(Geometry):
     """A geometry that takes a part as it is, without resizing: of pictures that are alike, many are placed at once.
 
-    ``draws`` is how many random numbers a sample takes.
+    ``draws`` is how many random numbers a sample takes. ``placed`` says that ``place`` tells all: nothing is turned, and
+    no part goes beyond the edges.
     """
 
     draws = 0
+    placed = True
 
     @abstractmethod
     def place(self, width: int, height: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,11 +104,14 @@ class Whole(Cut):
 
 
 class RandomCrop(Cut):
-    """A random square of the picture at its own size, flipped left to right half of the time.
+    """A random square of the picture at its own size: what restoration and segmentation train on.
 
     Args:
-        size: height and width of the square, in pixels. A smaller picture is an error.
+        size: height and width of the square, in pixels.
         flip: probability of a flip from left to right, 0 to 1.
+        turn: whether to turn by 0 to 3 quarters, too; with ``flip=0.5`` each of the 8 attitudes is as likely.
+        pad: what to do with a smaller picture: ``None`` refuses it with a ``DataError``; ``"reflect"`` mirrors it in its
+            edges, ``"edge"`` repeats these, ``"fill"`` takes black (or a role's ``fill``); it lies in the middle.
 
     >>> RandomCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
     (8, 8)
@@ -102,22 +119,30 @@ class RandomCrop(Cut):
 
     draws = 3
 
-    def __init__(self, size: int, *, flip: float = 0.5) -> None:
+    def __init__(self, size: int, *, flip: float = 0.5, turn: bool = False, pad: Pad | None = None) -> None:
         _check_size("RandomCrop", size)
         _check_probability("RandomCrop: flip", flip)
-        self.size, self.flip = size, flip
+        if pad is not None and pad not in get_args(Pad):
+            raise ConfigError(f"RandomCrop: pad must be None or one of {', '.join(get_args(Pad))}. Found: {pad!r}")
+        self.size, self.flip, self.turn = size, flip, turn
+        self.pad: Pad | None = pad
+        self.placed = pad is None and not turn
 
     def place(self, width: int, height: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if width < self.size or height < self.size:
+        if self.pad is None and min(width, height) < self.size:
             raise DataError(
-                f"RandomCrop({self.size}) of a picture of {width}x{height} pixels: take a smaller crop, or RandomResizedCrop"
+                f"RandomCrop({self.size}) of a picture of {width}x{height} pixels: take a smaller crop, or "
+                "RandomResizedCrop, or pad the picture: pad='reflect'"
             )
-        left = (drawn[:, 0] * (width - self.size + 1)).astype(np.int64)
-        top = (drawn[:, 1] * (height - self.size + 1)).astype(np.int64)
+        left, top = (_begins(room, drawn[:, i]) for i, room in enumerate((width - self.size, height - self.size)))
         return left, top, drawn[:, 2] < self.flip
 
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        view = super().plan(width, height, rng)
+        return view._replace(turns=_randint(rng, 3) if self.turn else 0, pad=self.pad)
+
     def __repr__(self) -> str:
-        return f"RandomCrop({self.size}, flip={self.flip})"
+        return f"RandomCrop({self.size}, flip={self.flip}, turn={self.turn}, pad={self.pad!r})"
 
 
 class Compose(Transform):
@@ -197,27 +222,57 @@ class RandomResizedCrop(Geometry):
         return f"RandomResizedCrop({self.size}, scale={self.scale}, ratio={self.ratio}, flip={self.flip})"
 
 
+class Flips(Geometry):
+    """The whole picture in one of its 8 attitudes, each as likely: flipped or not, turned by 0 to 3 quarters.
+
+    Not for pictures that have an up and down. A turned picture has its width and height exchanged, so give it squares.
+
+    >>> Flips()(Image.new("RGB", (8, 8)), random.Random(0)).size
+    (8, 8)
+    """
+
+    size = 0
+
+    def plan(self, width: int, height: int, rng: random.Random) -> View:
+        flip, turns = rng.random() < 0.5, _randint(rng, 3)
+        size = (height, width) if turns % 2 else (width, height)
+        return View((0, 0, width, height), *size, flip, turns=turns)
+
+    def __repr__(self) -> str:
+        return "Flips()"
+
+
 class CenterCrop(Geometry):
     """The central square of the picture, resized: what validation uses.
 
     Args:
         size: height and width of the result, in pixels.
-        share: which share of the short side the square spans; the customary 0.875 is 224 of 256.
+        share: which share of the short side the square spans; the customary 0.875 is 224 of 256. ``None``: no resizing,
+            the central ``size`` pixels as they are; a smaller picture is a ``DataError``.
 
     >>> CenterCrop(8)(Image.new("RGB", (40, 30)), random.Random(0)).size
     (8, 8)
     """
 
-    def __init__(self, size: int, *, share: float = 0.875) -> None:
+    def __init__(self, size: int, *, share: float | None = 0.875) -> None:
         _check_size("CenterCrop", size)
-        if not 0 < share <= 1:
+        if share is not None and not 0 < share <= 1:
             raise ConfigError(f"CenterCrop: share must be above 0 and at most 1. Found: {share}")
         self.size, self.share = size, share
 
     def plan(self, width: int, height: int, rng: random.Random) -> View:
-        side = max(1, round(min(width, height) * self.share))
+        if self.share is None:
+            self._check_fits(width, height)
+        side = self.size if self.share is None else max(1, round(min(width, height) * self.share))
         left, top = (width - side) // 2, (height - side) // 2
         return View((left, top, left + side, top + side), self.size, self.size)
+
+    def _check_fits(self, width: int, height: int) -> None:
+        if min(width, height) < self.size:
+            raise DataError(
+                f"CenterCrop({self.size}, share=None) of a picture of {width}x{height} pixels: take a smaller crop, or let "
+                "it resize: share=1"
+            )
 
     def __repr__(self) -> str:
         return f"CenterCrop({self.size}, share={self.share})"
@@ -227,7 +282,14 @@ def apply(transform: Callable[..., Any] | None, picture: Any, rng: random.Random
     """Call one of loopwright's transforms with its randomness, any other callable without."""
     if transform is None:
         return picture
-    return transform(picture, rng) if isinstance(transform, Transform) else transform(picture)
+    if isinstance(transform, Transform):
+        return transform(picture, rng)
+    if isinstance(picture, Joint):
+        raise DataError(
+            f"transform= has {getattr(transform, '__name__', transform)}, which is for one picture, and this sample has "
+            "several: name the one, as in lw.PerRole(image=...), or use sample_transform=, which is given the whole sample"
+        )
+    return transform(picture)
 
 
 def is_pure(transform: Any) -> bool:
@@ -245,6 +307,11 @@ def leading_geometry(transform: Any) -> Geometry | None:
 def _randint(rng: random.Random, highest: int) -> int:
     """0 to ``highest``, from one ``random()``: the one draw that Python promises never to change."""
     return int(rng.random() * (highest + 1))
+
+
+def _begins(room: int, drawn: np.ndarray) -> np.ndarray:
+    """Where crops begin that leave so much room; where there is less than none, the picture lies in the middle."""
+    return (drawn * (room + 1)).astype(np.int64) if room >= 0 else np.full(len(drawn), -(-room // 2))
 
 
 def _check_size(name: str, size: int) -> None:

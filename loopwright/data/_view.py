@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 Interpolation = Literal["bilinear", "nearest"]
+Pad = Literal["reflect", "edge", "fill"]
 REDUCTIONS = (8, 4, 2)  # a JPEG decodes faster at 1/8, 1/4 and 1/2 of its size; at 5/8 to 7/8 it decodes slower
 SPARE = 4 / 3  # how much larger than its result a reduced part still is: at 1 the antialiasing has nothing left to do
 
@@ -19,6 +20,8 @@ class View(NamedTuple):
         width, height: of the result, in pixels.
         flip: whether the result is mirrored left to right.
         reduction: 1, 2, 4 or 8: the picture may be read at 1 / ``reduction`` of its size; ``box`` is a multiple of it.
+        turns: quarter turns against the clock, after the flip.
+        pad: what lies outside of the picture, where ``box`` goes beyond its edges.
     """
 
     box: tuple[int, int, int, int]
@@ -26,6 +29,14 @@ class View(NamedTuple):
     height: int
     flip: bool = False
     reduction: int = 1
+    turns: int = 0
+    pad: Pad | None = None
+
+    def times(self, scale: int) -> "View":
+        """The same part of a picture that has ``scale`` times as many rows and columns, to the pixel."""
+        left, top, right, bottom = self.box
+        box = (left * scale, top * scale, right * scale, bottom * scale)
+        return self._replace(box=box, width=self.width * scale, height=self.height * scale)
 
 
 def reduced_view(box: tuple[int, int, int, int], width: int, height: int, flip: bool) -> View:
@@ -35,7 +46,7 @@ def reduced_view(box: tuple[int, int, int, int], width: int, height: int, flip: 
     resizing, the shared photos differ from a full decode by 49 dB (median; without spare by 46, docs/data.md).
 
     >>> reduced_view((3, 3, 1203, 1203), 224, 224, False)
-    View(box=(0, 0, 1200, 1200), width=224, height=224, flip=False, reduction=4)
+    View(box=(0, 0, 1200, 1200), width=224, height=224, flip=False, reduction=4, turns=0, pad=None)
     """
     left, top, right, bottom = box
     wide, high = right - left, bottom - top
@@ -74,18 +85,24 @@ class Pixels:
 
 
 def show(
-    pixels: np.ndarray, view: View, out: np.ndarray | None = None, interpolation: Interpolation = "bilinear"
+    pixels: np.ndarray,
+    view: View,
+    out: np.ndarray | None = None,
+    interpolation: Interpolation = "bilinear",
+    fill: float = 0,
 ) -> np.ndarray:
-    """A view of pixels (H, W) or (H, W, C) at full size: resized with antialiasing, or to the nearest pixel, then flipped.
+    """A view of pixels (H, W) or (H, W, C) at full size: resized with antialiasing, or to the nearest pixel, then flipped
+    and turned.
 
     8-bit numbers stay 8-bit, with the rounding of torch's own kernel; all others are computed as 32-bit floats and come
-    back as what they were.
+    back as what they were. ``fill`` is what stands beyond the edges where the view is padded with it.
     """
-    left, top, right, bottom = view.box
-    part = pixels[top:bottom, left:right]
+    if view.turns % 4:
+        return _turned(pixels, view, out, interpolation, fill)
+    part = _part(pixels, view, fill)
     if part.ndim == 2:
-        made = show(pixels[:, :, None], view, None if out is None else out[:, :, None], interpolation)
-        return made[:, :, 0]
+        made = show(pixels[:, :, None], view, None if out is None else out[:, :, None], interpolation, fill)
+        return made[:, :, 0] if out is None else out
     made = np.empty((view.height, view.width, part.shape[2]), part.dtype) if out is None else out
     if part.shape == made.shape:
         copy_part(part, made, view.flip)
@@ -95,6 +112,38 @@ def show(
         _resize(part, made)
         if view.flip:
             copy_part(made, made, True)
+    return made
+
+
+def _part(pixels: np.ndarray, view: View, fill: float) -> np.ndarray:
+    left, top, right, bottom = view.box
+    height, width = pixels.shape[:2]
+    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+        return pixels[top:bottom, left:right]
+    assert view.pad is not None, "a view beyond the edges says what lies there"
+    rows, columns = np.arange(top, bottom), np.arange(left, right)
+    part = pixels[_inside(rows, height, view.pad)][:, _inside(columns, width, view.pad)]
+    if view.pad == "fill":
+        part[(rows < 0) | (rows >= height)] = fill
+        part[:, (columns < 0) | (columns >= width)] = fill
+    return part
+
+
+def _inside(places: np.ndarray, size: int, pad: Pad) -> np.ndarray:
+    """The pixel that stands for each place: the nearest one, or its mirror image in the edge pixels."""
+    if pad != "reflect":
+        return places.clip(0, size - 1)
+    around = places % max(1, 2 * (size - 1))
+    return np.minimum(around, max(1, 2 * (size - 1)) - around)
+
+
+def _turned(
+    pixels: np.ndarray, view: View, out: np.ndarray | None, interpolation: Interpolation, fill: float
+) -> np.ndarray:
+    width, height = (view.height, view.width) if view.turns % 2 else (view.width, view.height)
+    before = show(pixels, view._replace(width=width, height=height, turns=0), None, interpolation, fill)
+    made = np.empty((view.height, view.width, *before.shape[2:]), before.dtype) if out is None else out
+    made[...] = np.rot90(before, view.turns)
     return made
 
 
@@ -123,7 +172,7 @@ def _resize(part: np.ndarray, made: np.ndarray) -> None:
 
 def _planes(pixels: np.ndarray) -> torch.Tensor:
     """(H, W, C) in memory as torch's (1, C, H, W), nothing copied."""
-    if not (pixels.flags.writeable and all(stride > 0 for stride in pixels.strides)):
+    if not (pixels.flags.writeable and all(stride >= 0 for stride in pixels.strides)):
         pixels = pixels.copy()  # torch has neither read-only nor backward arrays
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
