@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._camera import LARGE, SMALL, Album
+from benchmarks._camera import SMALL
 
 BATCH, SIDE, SHORT_SIDE = 64, 224, 256
 REPEATS = 16  # how often an epoch over packed records visits each of them: else it would end within milliseconds
@@ -80,13 +80,10 @@ class Feed:
     is_limit: bool = False
 
 
-
 BASE = Feed("with_torchvision", "DataLoader, Pillow", ("torchvision", "pillow"), launches=True)
 OURS = Feed("with_loopwright", "loopwright", ("loopwright",), launches=True)
 OURS_PACKED = Feed("with_loopwright", "loopwright, packed", ("loopwright",), PACKED, prepares=True)
-FFCV_RAW = Feed(
-    "with_ffcv", "FFCV raw", ("ffcv", "numba"), (RESIZED, WHOLE), ("3 ahead", "1 ahead"), prepares=True
-)
+FFCV_RAW = Feed("with_ffcv", "FFCV raw", ("ffcv", "numba"), (RESIZED, WHOLE), ("3 ahead", "1 ahead"), prepares=True)
 THREADS = Feed("with_threads", "threads in the process, decode_jpeg", ("torchvision",), launches=True)
 DECODE_LIMIT = Feed("limit_decode", "limit: full decode only", ("simplejpeg",), pictures=None, is_limit=True)
 COPY_LIMIT = Feed(

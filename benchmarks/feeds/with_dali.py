@@ -36,7 +36,11 @@ def open_feed(job: Job) -> Epoch:
         seed=0,
     )
     loader = DALIGenericIterator(
-        [pipeline], ["pictures", "labels"], reader_name="reader", last_batch_policy=LastBatchPolicy.PARTIAL, auto_reset=True
+        [pipeline],
+        ["pictures", "labels"],
+        reader_name="reader",
+        last_batch_policy=LastBatchPolicy.PARTIAL,
+        auto_reset=True,
     )
 
     def epoch(_: int) -> Iterator[Any]:

@@ -25,7 +25,7 @@ def by_ffmpeg(file: tuple[str, int]) -> Sample:
     """Crop, resize (averaging, as antialiasing does) and flip are filters of FFmpeg."""
     packets = spdl.io.demux_image(file[0])
     codec = packets.codec
-    canvas = torch.empty(0).expand(3, codec.height, codec.width)  # only its size is looked at
+    canvas = torch.empty(1).expand(3, codec.height, codec.width)  # only its size is looked at
     top, left, high, wide = RandomResizedCrop.get_params(canvas, [0.08, 1.0], [3 / 4, 4 / 3])
     flip = ",hflip" if random.random() < 0.5 else ""
     filters = f"crop={wide}:{high}:{left}:{top}:exact=1,scale={SIDE}:{SIDE}:flags=bilinear{flip},format=rgb24"
