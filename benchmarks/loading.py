@@ -98,6 +98,7 @@ def main() -> None:
     print_machine("start")
     photos_ready(plan)
     failures = prepared(plan)
+    warm(plan)
     seens: Seens = {}
     choose_settings(plan, seens, failures)
     measure(plan, seens, failures)
@@ -169,7 +170,7 @@ Watch = Callable[[int, Callable[[], bool]], Sizes]
 
 def run_feed(ask: Ask, watch: Watch | None = None) -> dict[str, Any]:
     """The figures of one fresh process; `watch` is called with its id while it runs."""
-    setting = ask.setting or ask.feed.settings[0]
+    setting = ask.setting or ask.feed.usual_setting
     arguments = [ask.feed.module, ask.case, str(ask.photos), "RESULT", "--setting", setting]
     arguments += ["--workers", str(ask.workers), "--measure", ask.measure, "--seconds", str(ask.seconds)]
     return run_module("benchmarks.feeds", arguments, watch)
@@ -267,13 +268,29 @@ def prepare_once(ask: Ask) -> str:
     return ""
 
 
+def warm(plan: Plan) -> None:
+    """Reads every file once, so that no measurement waits for the disk."""
+    folders: set[Path] = set()
+    for case in plan.cases:
+        photos = photos_of(case, plan.cache)
+        folders |= {photos, *(feed.prepared(photos, case) for feed in plan.feeds if case in feed.cases)}
+    read = sum(read_through(file) for folder in folders for file in folder.rglob("*") if file.is_file())
+    print(f"{read / 1e9:.1f} GB read ahead into the page cache", flush=True)
+
+
+def read_through(file: Path) -> int:
+    """The size of a file, of which every byte was read."""
+    with open(file, "rb", buffering=0) as opened:
+        return sum(len(part) for part in iter(lambda: opened.read(2**24), b""))
+
+
 def choose_settings(plan: Plan, seens: Seens, failures: Failures) -> None:
     """Measures each setting once and keeps the fastest; without a comparison, the first."""
     for feed in plan.feeds:
         for case in feed.cases:
             if case not in plan.cases or (feed, case) in failures:
                 continue
-            seen = seens.setdefault((feed, case), Seen(setting=feed.settings[0]))
+            seen = seens.setdefault((feed, case), Seen(setting=feed.usual_setting))
             if plan.compare_settings and len(feed.settings) > 1:
                 for setting in feed.settings:
                     found = try_measure(plan, feed, case, setting, failures={})

@@ -79,6 +79,14 @@ class Feed:
     launches: bool = False  # whether the launches of the loop are counted beside it
     is_limit: bool = False
 
+    @property
+    def usual_setting(self) -> str:
+        return self.settings[0]
+
+    def prepared(self, photos: Path, case: str) -> Path:
+        """Where it writes its own format: a folder for each set of photographs and kind of record."""
+        return photos.parent / f"{photos.name}-{self.module}-{'packed' if case in PACKED else 'files'}"
+
 
 BASE = Feed("with_torchvision", "DataLoader, Pillow", ("torchvision", "pillow"), launches=True)
 OURS = Feed("with_loopwright", "loopwright", ("loopwright",), launches=True)

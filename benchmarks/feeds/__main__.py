@@ -32,7 +32,9 @@ LEAST_BATCHES = 12
 def main() -> None:
     options = arguments().parse_args()
     feed = next(f for f in FEEDS if f.module == options.system and options.case in f.cases)
-    job = Job(options.case, options.folder, prepared_folder(feed, options), options.setting, options.workers)
+    job = Job(
+        options.case, options.folder, feed.prepared(options.folder, options.case), options.setting, options.workers
+    )
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     module = importlib.import_module(f"benchmarks.feeds.{feed.module}")
@@ -55,12 +57,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--measure", choices=(RATE, EPOCH, LAUNCHES, PREPARE), default=RATE)
     parser.add_argument("--seconds", type=float, default=5.0)
     return parser
-
-
-def prepared_folder(feed: Feed, options: argparse.Namespace) -> Path:
-    """What a system writes for itself: one folder a system, a set of photographs, and a kind of record."""
-    kind = "packed" if options.case in PACKED else "files"
-    return options.folder.parent / f"{options.folder.name}-{feed.module}-{kind}"
 
 
 def prepare(module: Any, job: Job) -> None:
