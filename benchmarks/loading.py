@@ -75,6 +75,7 @@ class Plan:
     cache: Path
     rounds: int
     seconds: float
+    batches: int
     compare_settings: bool
     seed: int
 
@@ -140,6 +141,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         cache=options.folder,
         rounds=options.rounds or (1 if options.quick else 7),
         seconds=options.seconds or (1.0 if options.quick else 5.0),
+        batches=6 if options.quick else 12,
         compare_settings=not options.quick,
         seed=options.seed,
     )
@@ -163,6 +165,7 @@ class Ask:
     workers: int = 2
     measure: str = "rate"
     seconds: float = 1.0
+    batches: int = 12
 
 
 Watch = Callable[[int, Callable[[], bool]], Sizes]
@@ -172,7 +175,8 @@ def run_feed(ask: Ask, watch: Watch | None = None) -> dict[str, Any]:
     """The figures of one fresh process; `watch` is called with its id while it runs."""
     setting = ask.setting or ask.feed.usual_setting
     arguments = [ask.feed.module, ask.case, str(ask.photos), "RESULT", "--setting", setting]
-    arguments += ["--workers", str(ask.workers), "--measure", ask.measure, "--seconds", str(ask.seconds)]
+    arguments += ["--workers", str(ask.workers), "--measure", ask.measure]
+    arguments += ["--seconds", str(ask.seconds), "--batches", str(ask.batches)]
     return run_module("benchmarks.feeds", arguments, watch)
 
 
@@ -319,7 +323,7 @@ def measure(plan: Plan, seens: Seens, failures: Failures) -> None:
 
 def try_measure(plan: Plan, feed: Feed, case: str, setting: str, failures: Failures) -> dict[str, Any] | None:
     workers = 1 if feed is COPY_LIMIT else 2
-    ask = Ask(feed, case, photos_of(case, plan.cache), setting, workers, seconds=plan.seconds)
+    ask = Ask(feed, case, photos_of(case, plan.cache), setting, workers, seconds=plan.seconds, batches=plan.batches)
     try:
         return run_feed(ask)
     except MeasurementError as failure:

@@ -26,7 +26,7 @@ from benchmarks.feeds import BATCH, COLD, FEEDS, PACKED, Epoch, Feed, Job
 
 CORES = 2
 RATE, EPOCH, LAUNCHES, PREPARE = "rate", "epoch", "launches", "prepare"
-LEAST_BATCHES = 12
+LEAST_BATCHES = 12  # that are counted
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         prepare(module, job)
         found = {}
     else:
-        found = measure(module, feed, job, options.measure, options.seconds)
+        found = measure(module, feed, job, options)
     options.result.write_text(json.dumps(found))
 
 
@@ -55,7 +55,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--setting", default="default")
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--measure", choices=(RATE, EPOCH, LAUNCHES, PREPARE), default=RATE)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a measurement, at least")
+    parser.add_argument("--batches", type=int, default=LEAST_BATCHES, help="of a measurement, at least")
     return parser
 
 
@@ -70,7 +71,7 @@ def prepare(module: Any, job: Job) -> None:
     aside.rename(job.prepared)
 
 
-def measure(module: Any, feed: Feed, job: Job, what: str, seconds: float) -> dict[str, Any]:
+def measure(module: Any, feed: Feed, job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """What was asked for: the rate, one whole epoch (whose memory is watched from outside), or the loop's launches."""
     import torch
 
@@ -78,16 +79,16 @@ def measure(module: Any, feed: Feed, job: Job, what: str, seconds: float) -> dic
     began = time.perf_counter()
     epoch = module.open_feed(job)
     opened = time.perf_counter() - began
-    if what == LAUNCHES:
+    if options.measure == LAUNCHES:
         from benchmarks._launches import count_launches
 
-        return count_launches(epoch, seconds)
-    checks = Checks(feed, job)
-    figures = time_batches(epoch, checks, seconds) if what == RATE else take_epoch(epoch, checks)
-    return figures | {"open_s": opened, "problems": checks.problems(complete=what == EPOCH)}
+        return count_launches(epoch, options.seconds)
+    checks, whole = Checks(feed, job), options.measure == EPOCH
+    figures = take_epoch(epoch, checks) if whole else time_batches(epoch, checks, options.seconds, options.batches)
+    return figures | {"open_s": opened, "problems": checks.problems(complete=whole)}
 
 
-def time_batches(epoch: Epoch, checks: Checks, seconds: float) -> dict[str, float]:
+def time_batches(epoch: Epoch, checks: Checks, seconds: float, least: int = LEAST_BATCHES) -> dict[str, float]:
     """Images a second from the end of the first batch on; where an epoch ends the next begins, and that counts.
 
     The batches counted are even in number: two workers finish theirs at about the same time, so an odd one would be
@@ -98,7 +99,7 @@ def time_batches(epoch: Epoch, checks: Checks, seconds: float) -> dict[str, floa
     checks.saw(*next(batches))
     first = last = time.perf_counter()
     images = count = 0
-    while count < LEAST_BATCHES or count % 2 or last - first < seconds:
+    while count < least or count % 2 or last - first < seconds:
         number, batch = next(batches)
         images += checks.saw(number, batch)
         last, count = time.perf_counter(), count + 1

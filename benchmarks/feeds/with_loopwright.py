@@ -12,7 +12,7 @@ from benchmarks.feeds import BATCH, COLD, CROPPED, REPEATS, SHORT_SIDE, SIDE, WH
 
 
 def prepare(job: Job) -> None:
-    lw.pack(job.photos, job.prepared / "photos.pack", short_side=SHORT_SIDE)
+    lw.pack(job.photos, job.prepared / "photos.pack", size=SHORT_SIDE, progress=False)
 
 
 def open_feed(job: Job) -> Epoch:
