@@ -69,7 +69,8 @@ def album_ready(album: Album, cache: Path, copies: int | None = None) -> About:
     """Makes the photographs and the folder of links to them, where they are not there yet."""
     made, linked = cache / f"{album.name}-made", album.folder(cache, copies)
     if not (made / "about.json").exists():
-        shutil.rmtree(made, ignore_errors=True)
+        for old in cache.glob(f"{album.name}-*"):  # links to former ones, and what was written of them
+            shutil.rmtree(old)
         made.mkdir(parents=True)
         about = _make(album, made)
         (made / "about.json").write_text(json.dumps(asdict(about)))  # last: a folder without it is begun again

@@ -186,9 +186,10 @@ def run_module(module: str, arguments: Sequence[str], watch: Watch | None = None
         result = Path(folder, "result.json")
         command = [sys.executable, "-m", module, *(str(result) if a == "RESULT" else a for a in arguments)]
         process = subprocess.Popen(command, env=os.environ | QUIET, stdout=words, stderr=words, start_new_session=True)
+        deadline = time.monotonic() + LIMIT_SECONDS
         try:
-            sizes = watch(process.pid, lambda: process.poll() is None) if watch else {}
-            process.wait(LIMIT_SECONDS)
+            sizes = watch(process.pid, lambda: process.poll() is None and time.monotonic() < deadline) if watch else {}
+            process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"took more than {LIMIT_SECONDS:.0f} s") from None
         finally:
@@ -259,16 +260,16 @@ def prepared(plan: Plan) -> Failures:
 
 
 def prepare_once(ask: Ask) -> str:
-    """Why a system could not write its format; nothing if it could."""
+    """Why a system could not write its format; nothing if it could, or has before."""
+    if ask.feed.prepared(ask.photos, ask.case).exists():
+        return ""
     began = time.perf_counter()
     try:
         run_feed(ask)
     except MeasurementError as failure:
         print(f"  {ask.feed.title}: {failure}", file=sys.stderr)
         return str(failure)
-    took = time.perf_counter() - began
-    if took > 10:
-        print(f"  {ask.feed.title} wrote its format in {took:.0f} s", flush=True)
+    print(f"  {ask.feed.title} wrote its format in {time.perf_counter() - began:.0f} s", flush=True)
     return ""
 
 
@@ -421,7 +422,7 @@ def memory_row(plan: Plan, feed: Feed, copies: int, workers: int) -> Row:
 
 
 def memory_title(feed: Feed, copies: int, workers: int) -> str:
-    return f"{feed.title}, {SMALL.photos * copies} photographs, {workers} workers"
+    return f"{feed.title}, {SMALL.photos * copies} photographs, {workers} worker{'s' if workers > 1 else ''}"
 
 
 # ---- launches -----------------------------------------------------------------------------------------------------
