@@ -17,6 +17,8 @@ test-slow: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.kill --kills 100
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.decoding_accuracy
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -64,15 +64,15 @@ def print_machine(when: str) -> None:
     print(f"{when}: {machine}, load average {load}", flush=True)
 
 
-def print_rows(rows: Iterable[Row], ratio: str = "ratio", *, more_is_better: bool = False) -> None:
-    """Prints one table for each case, best value first."""
-    sign = -1 if more_is_better else 1
+def print_rows(rows: Iterable[Row], ratio: str = "ratio", highest_first: Collection[str] = ()) -> None:
+    """Prints one table for each case, the lowest value first, or in the cases named the highest."""
     cases: dict[str, list[Row]] = {}
     for row in rows:
         cases.setdefault(row.case, []).append(row)
     for case, members in cases.items():
         unit = members[0].unit
         cells = [["system", unit, ratio, "lowest .. highest", "runs", "versions / note"]]
+        sign = -1.0 if case in highest_first else 1.0
         cells += [_cells(row) for row in sorted(members, key=lambda r: (r.value is None, sign * (r.value or 0.0)))]
         print(f"\n{case}")
         _print_cells(cells)

@@ -36,7 +36,7 @@ def main() -> None:
     print_machine("start")
     print(f"{options.batch} photographs of {options.side} x {options.side} a batch, one thread")
     rows = [row for case in options.only for row in measure(case, options.batch, options.side, rounds)]
-    print_rows(rows, ratio="x sample", more_is_better=True)
+    print_rows(rows, ratio="x sample", highest_first={row.case for row in rows})
     print_machine("\nend")
     write_json(rows, options.json)
 

@@ -40,7 +40,7 @@ def main() -> None:
         print(f"  {case}: {laws(case, options.side)}", flush=True)
     rounds = options.rounds or (5 if options.quick else 15)
     rows = [row for case in options.only for row in measure(case, options.batch, options.side, rounds)]
-    print_rows(rows, more_is_better=True)
+    print_rows(rows, highest_first={row.case for row in rows})
     write_json(rows, options.json)
 
 
