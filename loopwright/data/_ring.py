@@ -5,6 +5,8 @@ were left of 384,000. A process with the threads inside takes nothing, and only 
 """
 
 import collections
+import contextlib
+import ctypes
 import mmap
 import multiprocessing
 import os
@@ -27,6 +29,7 @@ from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
 SLOTS = 7
 LENT = 3  # slots that the loop may hold; of more batches it is given copies
 _PARENT_CHECK = 2.0  # seconds
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class _Filler(Protocol):
@@ -180,6 +183,7 @@ def _fill(
     for end in ours:
         end.close()
     torch.set_num_threads(1)
+    _keep_freed_memory()
     reader = Reader(samples, slots, threads, filled.send)
     try:
         while os.getppid() == parent:
@@ -189,6 +193,14 @@ def _fill(
     except (EOFError, OSError):
         pass  # the parent is gone
     os._exit(0)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed: a picture's memory taken anew from the system costs more than filling it."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        c_library = ctypes.CDLL(None)
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            c_library.mallopt(option, 2**30)
 
 
 def _shared_memory(shape: tuple[int, ...]) -> np.ndarray:
