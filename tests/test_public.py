@@ -8,7 +8,7 @@ import pytest
 import loopwright as lw
 
 NAMES = """
-BatchAffine BatchAugment BatchColor BatchErase BatchFlip BatchRandAugment BatchResizedCrop CenterCrop CheckpointError
+BatchAffine BatchAugment BatchColor BatchErase BatchFlip BatchRandAugment BatchResizedCrop Cached CenterCrop CheckpointError
 Checkpoints Compose ConfigError Confusion CutMix DataError Entry Fitted Geometry ImageFolder LabelSets Loader
 LoopwrightError MissingExtra Mixup NonFiniteError Normalize OneOf Packed PadCollate Padded Part RandomCrop
 RandomResizedCrop Run RunError StepRandom Table Transform View balanced_weights build_loss build_model build_optimizer
