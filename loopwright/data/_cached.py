@@ -107,7 +107,7 @@ class Cached:
         DataError: the dataset is random, a sample holds what cannot be kept, or the folder holds something else.
 
     >>> numbers = Cached([np.arange(3), np.arange(4)])
-    >>> numbers[1], numbers[1].base is None
+    >>> numbers[1], numbers[1].flags.writeable
     (array([0, 1, 2, 3]), True)
     >>> print(numbers.report())
     1 of 2 samples in memory, 2.3 KiB of 4.0 GiB
@@ -167,8 +167,7 @@ class Cached:
             self._store: _Store = Arena(count, self.limit)
             return self._store
         identity = fingerprint(self.dataset, self.what, given)
-        name = re.sub(r"\W+", "-", type(self.dataset).__name__).strip("-")
-        folder = _user_cache() / f"{name}-{identity[:16]}" if self.where == "disk" else Path(self.where).absolute()
+        folder = _user_cache() / identity[:20] if self.where == "disk" else Path(self.where).absolute()
         words = re.sub(r" at 0x[0-9a-f]+", "", repr(self.dataset))[:200] + f" ({self.what})"
         stamps = _Stamps(source_files(self.dataset), parts)
         self._store = Shelf(folder, count, self.limit, stamps, identity, words)

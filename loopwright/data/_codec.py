@@ -202,7 +202,7 @@ def _write_path(out: _Writer, value: pathlib.PurePath, place: str) -> None:
 def _write_number(out: _Writer, value: np.generic, place: str) -> None:
     if isinstance(value, np.str_):
         out.tag(b"S")
-        out.text(str(value))
+        out.text("".join(value))  # str() would drop zeros at its end
     elif isinstance(value, np.bytes_):
         out.tag(b"B")
         out.small(bytes(value))
