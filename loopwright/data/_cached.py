@@ -72,8 +72,9 @@ class CacheReport:
 class Cached:
     """Any map-style dataset, each sample read once: whoever reads it first puts it there, all others find it.
 
-    The batches are the same bits as without it, whatever the engine, the number of workers, how much fits, and after
-    resuming. Everything that is not about samples (``classes``, ``labels``, ``counts()``) is asked of the dataset.
+    The batches are the same bits as without it (one exception: ``what="samples"``), whatever the engine, the number of
+    workers, how much fits, and after resuming. Everything that is not about samples (``classes``, ``labels``,
+    ``counts()``) is asked of the dataset.
 
     A sample must always be the same. A dataset that is random itself would be frozen as it was first read: put what is
     random into a transform instead, which a ``Loader`` applies to what comes out of here. The check reads three samples
@@ -95,7 +96,9 @@ class Cached:
             allows it, which differs in bits from a full decode that is made smaller; so they are kept at each of the
             sizes that are asked for (1.33 times the pixels in all, often 0.3) and the bits stay those of the file.
             ``"files"``: the files' bytes, still to be decoded: 5 to 10 times as many fit; for slow network drives.
-            ``"samples"``: what ``dataset[index]`` gives; the default for all other datasets.
+            ``"samples"``: what ``dataset[index]`` gives; the default for all other datasets. Of a dataset that has
+            ``undecoded`` these are full decodes, so there, and only there, a transform that would have had the file
+            decoded at a reduced size gives other last bits than without the cache.
         check: read three samples twice, and on disk compare them with what is kept.
         fingerprint: for ``"disk"`` or a folder: a text that says all that decides the samples, for a dataset that has
             neither files (``paths``, or torchvision's ``samples``) nor a ``repr`` that does. Where there are files, a
@@ -289,14 +292,14 @@ class _Level(NamedTuple):
     @classmethod
     def at(cls, data: memoryview) -> "_Level":
         """Where it lies; without pixels where only its beginning is given."""
-        *facts, rows, columns = _FACTS.unpack_from(data)
+        width, height, exact, reduction, rows, columns = _FACTS.unpack_from(data)
         flat = np.frombuffer(data, np.uint8)[_PIXELS_AT:]
-        return cls(*facts, flat.reshape(rows, columns, 3) if len(flat) else None)
+        return cls(width, height, exact, reduction, flat.reshape(rows, columns, 3) if len(flat) else None)
 
     def parts(self) -> Parts:
         assert self.pixels is not None
         facts = _FACTS.pack(self.width, self.height, self.exact, self.reduction, *self.pixels.shape[:2])
-        return [facts.ljust(_PIXELS_AT, b"\0"), memoryview(np.ascontiguousarray(self.pixels).reshape(-1))]
+        return [facts.ljust(_PIXELS_AT, b"\0"), np.ascontiguousarray(self.pixels).reshape(-1).data]
 
 
 class _Pixels:

@@ -303,7 +303,7 @@ def _write_array(out: _Writer, value: np.ndarray, place: str) -> None:
     out.tag(b"a")
     out.text(value.dtype.str)
     out.shape(value.shape, axes)
-    out.large(memoryview(flat.view(np.uint8)) if flat.nbytes else b"")
+    out.large(flat.view(np.uint8).data if flat.nbytes else b"")
 
 
 def _check_kind(dtype: np.dtype, place: str) -> None:
@@ -327,7 +327,7 @@ def _write_tensor(out: _Writer, value: torch.Tensor, place: str) -> None:
     out.tag(b"t")
     out.text(str(value.dtype).removeprefix("torch."))
     out.shape(value.shape, axes)
-    out.large(memoryview(plain.view(torch.uint8).numpy()) if plain.numel() else b"")
+    out.large(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
 
 
 def _read_tensor(data: _Reader) -> torch.Tensor:

@@ -25,7 +25,7 @@ def source_files(dataset: Any) -> Sequence[Any] | None:
 
 
 def _are_files(paths: Any, count: int) -> bool:
-    return isinstance(paths, list | tuple) and len(paths) == count and all(isinstance(p, str | Path) for p in paths)
+    return isinstance(paths, Sequence) and len(paths) == count and all(isinstance(p, str | Path) for p in paths)
 
 
 def fingerprint(dataset: Any, what: str, given: str | None) -> str:

@@ -239,7 +239,7 @@ def _read(path: Path, most: int | None) -> tuple[memoryview, int]:
     try:
         size = os.fstat(descriptor).st_size
         wanted = size if most is None else min(most, size)
-        room, done = memoryview(_room(wanted))[:wanted], 0
+        room, done = _room(wanted).data[:wanted], 0
         while done < wanted and (count := os.preadv(descriptor, [room[done:]], done)):
             done += count
     finally:
