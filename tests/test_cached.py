@@ -71,7 +71,9 @@ def batches(dataset: Any, engine: str = "here", workers: int = 0, name: str = "r
 
 
 def equal(one: list, other: list) -> bool:
-    return len(one) == len(other) and all(torch.equal(x, a) and torch.equal(y, b) for (x, y), (a, b) in zip(one, other, strict=True))
+    return len(one) == len(other) and all(
+        torch.equal(x, a) and torch.equal(y, b) for (x, y), (a, b) in zip(one, other, strict=True)
+    )
 
 
 def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +238,24 @@ def test_a_cache_on_disk_survives_and_serves_another_run(
     no_reading(monkeypatch)
     assert equal(batches(again, "ring", 2), expected)
     assert len(list((tmp_path / "loopwright").iterdir())) == 1  # the same one
+
+
+def test_parts_tables_and_packs_work_with_it(photos: lw.ImageFolder, tmp_path: Path) -> None:
+    cached = lw.Cached(photos)
+    indices = [1, 5, 8, 30]
+    assert equal(batches(lw.Part(cached, indices), "ring", 1), batches(lw.Part(photos, indices)))
+    assert equal(batches(lw.Cached(lw.Part(photos, indices)), "ring", 1), batches(lw.Part(photos, indices)))
+    lines = [
+        f"{path.relative_to(photos.root)},{label}" for path, label in zip(photos.paths, photos.labels, strict=True)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label", *lines]))
+    table = lw.Table(tmp_path / "table.csv", root=photos.root)
+    on_disk = lw.Cached(table, tmp_path / "cache")
+    assert on_disk.what == "pixels"
+    assert equal(batches(on_disk, "ring", 1), batches(table)) and on_disk.report().samples == len(photos)
+    packed = lw.pack(cached, tmp_path / "photos.pack")  # reads the files by itself
+    assert np.array_equal(lw.Cached(packed)[3][0], photos[3][0])
+    assert equal(batches(lw.Cached(packed)), batches(packed))
 
 
 class Counted:
@@ -524,6 +544,21 @@ def test_the_lock_opens_when_its_holder_dies() -> None:
     with mutex:
         assert time.monotonic() - began > 0.05
     os.waitpid(holder, 0)
+
+
+def test_what_ctrl_c_leaves_half_written_is_not_read_and_its_space_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = Arena(3, 24 * 1024)
+
+    def interrupted(offset: int, parts: Any) -> None:
+        arena._bytes[offset : offset + 100] = item(0, 100)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(arena, "_fill", interrupted)
+        arena.put(0, [item(0, 1000)])
+    used = arena.used()
+    assert arena.get(0) is None and arena.put(1, [item(1, 1000)]) and arena.used() == used
+    assert arena.put(0, [item(0, 1000)]) and check_arena(arena, 3, 1000) == 2
 
 
 def test_writers_killed_at_random_harm_nobody() -> None:

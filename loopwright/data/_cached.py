@@ -28,6 +28,7 @@ LIMIT = "4 GiB"
 _SIZES = (1, *REDUCTIONS[::-1])  # at 1 / these of its size a picture may be kept
 _FACTS = struct.Struct("<6I")  # width, height, exact reductions, reduction, rows, columns
 _PIXELS_AT = 64
+_OF_READING = ("pixels", "sides")  # what packed pictures offer in addition; what is kept has to be asked for here
 
 
 class _Store(Protocol):
@@ -94,8 +95,8 @@ class Cached:
         what: ``"pixels"``: decoded pictures, where the dataset has files (``undecoded``), which is then the default
             because decoding is most of the work. Large pictures are decoded at 1/2, 1/4 or 1/8 of their size where a view
             allows it, which differs in bits from a full decode that is made smaller; so they are kept at each of the
-            sizes that are asked for (1.33 times the pixels in all, often 0.3) and the bits stay those of the file.
-            ``"files"``: the files' bytes, still to be decoded: 5 to 10 times as many fit; for slow network drives.
+            sizes that are asked for (at most 1.33 times its pixels) and the bits stay those of the file.
+            ``"files"``: the files' bytes, still to be decoded: 6 to 11 times as many fit; for slow network drives.
             ``"samples"``: what ``dataset[index]`` gives; the default for all other datasets. Of a dataset that has
             ``undecoded`` these are full decodes, so there, and only there, a transform that would have had the file
             decoded at a reduced size gives other last bits than without the cache.
@@ -151,7 +152,7 @@ class Cached:
         if name == "undecoded":
             if not isinstance(keeper := self.__dict__.get("_keeper"), _Whole | None):
                 return lambda index: keeper.undecoded(self._within(index))
-        elif not name.startswith("_") and "dataset" in self.__dict__:
+        elif not name.startswith("_") and name not in _OF_READING and "dataset" in self.__dict__:
             return getattr(self.dataset, name)
         raise AttributeError(f"{type(self).__name__} has no {name!r}")
 
@@ -365,6 +366,10 @@ class KeptPicture:
         level = self._level(view.reduction if self._exact & view.reduction else 1)
         assert level.pixels is not None
         return show(level.pixels, at_reduction(view, level.reduction), out)
+
+    def __fspath__(self) -> str:
+        """Its file, for those who read that by themselves."""
+        return os.fspath(self._path)
 
     def picture(self) -> Image.Image:
         pixels = self._level(1).pixels

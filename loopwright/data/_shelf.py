@@ -62,6 +62,7 @@ class Shelf:
         self, folder: Path, count: int, limit: int, stamp: Callable[[int], Stamp], identity: str, words: str
     ) -> None:
         self.folder, self._limit, self._stamp = folder, limit, stamp
+        self._begin = f"{folder}/"
         self._flags = SharedMemory(2 + count)  # said, said; checked, for each key
         try:
             _claim_folder(folder, identity, words)
@@ -105,7 +106,7 @@ class Shelf:
                     self._flags.bytes[2 + key] = _REFUSED
                     return False
                 space.taken += size
-            self._write(self._path(key), _header(key, parts, mark), parts, size)
+            self._write(Path(self._path(key)), _header(key, parts, mark), parts, size)
         except OSError as error:
             self._say(
                 _WRITING_SAID, f"{self.folder}: cannot be written ({error.strerror}); what is missing is read anew"
@@ -126,8 +127,8 @@ class Shelf:
         """How many items did not fit, in this run."""
         return int((np.frombuffer(self._flags.bytes, np.uint8)[2:] == _REFUSED).sum())
 
-    def _path(self, key: int) -> Path:
-        return self.folder / f"{key // _FOLDER:05d}" / f"{key}.item"
+    def _path(self, key: int) -> str:
+        return f"{self._begin}{key // _FOLDER:05d}/{key}.item"  # many times faster than pathlib's
 
     def _items(self) -> Iterator[Path]:
         return (path for path in self.folder.glob("[0-9]*/*.item") if path.stem.isdecimal())
@@ -230,7 +231,7 @@ def _claim_folder(folder: Path, identity: str, words: str) -> None:
         )
 
 
-def _read(path: Path, most: int | None) -> tuple[memoryview, int]:
+def _read(path: str, most: int | None) -> tuple[memoryview, int]:
     """A file's bytes, or its first ``most``, and the size of all of it.
 
     Memory of this thread's own: taken anew for each file, half of the time would go to page faults.

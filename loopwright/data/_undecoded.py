@@ -1,5 +1,6 @@
 """``PictureFile``: a picture file of which parts can be shown, decoding no more than these need."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -75,6 +76,9 @@ class PictureFile:
         _, up_down, left_right = _TURNS[self._facts.orientation]
         uneven = (up_down and self.height % reduction) or (left_right and self.width % reduction)
         return 1 if uneven else reduction
+
+    def __fspath__(self) -> str:
+        return os.fspath(self._path)
 
     def picture(self) -> Image.Image:
         return open_picture(self._path, self._data)
