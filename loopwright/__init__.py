@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .augment._random import StepRandom as StepRandom
     from .data._augment import build_transform as build_transform
     from .data._balance import balanced_weights as balanced_weights
+    from .data._cached import Cached as Cached
     from .data._collate import collate as collate
     from .data._folder import ImageFolder as ImageFolder
     from .data._folds import hold_out as hold_out
@@ -120,6 +121,7 @@ _WHERE = {
     "augment._random": ["StepRandom"],
     "data._augment": ["build_transform"],
     "data._balance": ["balanced_weights"],
+    "data._cached": ["Cached"],
     "data._collate": ["collate"],
     "data._folder": ["ImageFolder"],
     "data._folds": ["hold_out", "k_fold"],
@@ -137,9 +139,7 @@ _WHERE = {
     "data._role": ["Role"],
     "data._rows": ["read_table", "write_table"],
     "data._table": ["Table"],
-    "data._transforms": [
-        "CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform",
-    ],
+    "data._transforms": ["CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],

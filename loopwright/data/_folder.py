@@ -4,10 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from .._errors import DataError
+from ._cached import LIMIT, Cached
 from ._folds import hold_out
 from ._picture import EXTENSIONS, open_picture
 from ._strings import Paths
@@ -31,6 +33,9 @@ class ImageFolder:
         classes: their names in the order of their indices. By default the sorted folder names; a validation or test
             folder takes them from the training folder beside it, and must have pictures of each.
         on_error: ``"skip"`` lets a ``Loader`` leave unreadable pictures out, counting and listing them.
+        cache: decode each picture once: ``"memory"``, ``"disk"`` or a folder, as ``lw.Cached`` has it. The pixels stay the
+            same bits. ``folder.cached.report()`` says how many are kept.
+        cache_limit: most bytes that this takes.
 
     Raises:
         DataError: the folder is missing or has no pictures, or the splits do not have the same classes.
@@ -51,6 +56,8 @@ class ImageFolder:
         seed: int = 0,
         classes: Sequence[str] | None = None,
         on_error: str = "raise",
+        cache: str | os.PathLike[str] | None = None,
+        cache_limit: int | str = LIMIT,
     ) -> None:
         self.root, self.split, self.on_error = Path(root), split, on_error
         self._given = list(classes) if classes is not None else []
@@ -64,16 +71,22 @@ class ImageFolder:
         self.labels = [self.class_to_idx[name] for name in self.classes for _ in found.get(name, ())]
         if self._is_held_out(split):
             self._keep_part(folder, split == "val", holdout, seed)
+        source = _Plain(self)
+        self.cached = None if cache is None else Cached(source, cache, limit=cache_limit)
+        self._samples = source if self.cached is None else self.cached
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return open_picture(self.paths[index]), self.labels[index]
+        return self._samples[index]
 
-    def undecoded(self, index: int) -> tuple[Path, int]:
-        """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows."""
-        return self.paths[index], self.labels[index]
+    def undecoded(self, index: int) -> tuple[Any, int]:
+        """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows.
+
+        With ``cache``, what is kept of the picture, which is shown like a file.
+        """
+        return self._samples.undecoded(index)
 
     def __repr__(self) -> str:
         what = f"{len(self)} pictures of {len(self.classes)} classes"
@@ -157,6 +170,29 @@ class ImageFolder:
                 )
         kept = hold_out(self.labels, holdout, seed=seed)[held_out]
         self.paths, self.labels = self.paths.take(kept), [self.labels[index] for index in kept]
+
+
+class _Plain:
+    """The samples as the files give them."""
+
+    def __init__(self, folder: ImageFolder) -> None:
+        self._folder, self.on_error = folder, folder.on_error
+
+    @property
+    def paths(self) -> Paths:
+        return self._folder.paths
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return open_picture(self._folder.paths[index]), self._folder.labels[index]
+
+    def undecoded(self, index: int) -> tuple[Path, int]:
+        return self._folder.paths[index], self._folder.labels[index]
+
+    def __repr__(self) -> str:
+        return repr(self._folder)
 
 
 def _split_folder(root: Path, split: str, classes: Collection[str] = ()) -> Path | None:

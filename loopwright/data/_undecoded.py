@@ -1,5 +1,6 @@
 """``PictureFile``: a picture file of which parts can be shown, decoding no more than these need."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ._jpeg import JpegFacts, decode_jpeg, jpeg_facts
 from ._picture import open_picture, read_file, too_large
-from ._view import View, show
+from ._view import View, at_reduction, show
 
 # How the pixels of the file become upright: (exchange rows and columns, mirror up-down, mirror left-right).
 _TURNS = {
@@ -50,19 +51,34 @@ class PictureFile:
             self.width, self.height = (height, width) if turned else (width, height)
 
     def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
-        if self._pixels is None:
-            assert self._facts is not None
-            reduction = self._exact(view.reduction, self._facts)
+        pixels, reduction = self.pixels(view.reduction)
+        return show(pixels, at_reduction(view, reduction), out)
+
+    def pixels(self, reduction: int) -> tuple[np.ndarray, int]:
+        """All of it at 1 / ``reduction`` of its size, or at 1 / 1 where that is not exact; and the reduction it has.
+
+        Upright uint8 (H, W, 3), in memory that is used again for this thread's next picture.
+        """
+        if self._facts is not None:
+            reduction = self.exact(reduction)
             try:
-                pixels = _upright(decode_jpeg(self._data, self._facts, reduction, _room(self._facts)), self._facts)
+                pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts))
+                return _upright(pixels, self._facts), reduction
             except ValueError:  # damaged: Pillow decides whether it can be read
                 self._read_whole()
-            else:
-                left, top, right, bottom = view.box
-                box = (left // reduction, top // reduction, right // reduction, bottom // reduction)
-                return show(pixels, view._replace(box=box), out)
         assert self._pixels is not None
-        return show(self._pixels, view, out)
+        return self._pixels, 1
+
+    def exact(self, reduction: int) -> int:
+        """The reduction, or 1 where it is read whole or where turning upright would move the small pixels by a part."""
+        if self._facts is None:
+            return 1
+        _, up_down, left_right = _TURNS[self._facts.orientation]
+        uneven = (up_down and self.height % reduction) or (left_right and self.width % reduction)
+        return 1 if uneven else reduction
+
+    def __fspath__(self) -> str:
+        return os.fspath(self._path)
 
     def picture(self) -> Image.Image:
         return open_picture(self._path, self._data)
@@ -70,12 +86,6 @@ class PictureFile:
     def _read_whole(self) -> None:
         self._facts, self._pixels = None, np.asarray(self.picture())
         self.height, self.width = self._pixels.shape[:2]
-
-    def _exact(self, reduction: int, facts: JpegFacts) -> int:
-        """The reduction, or 1 where turning upright would move the small pixels by a part of one."""
-        _, up_down, left_right = _TURNS[facts.orientation]
-        uneven = (up_down and self.height % reduction) or (left_right and self.width % reduction)
-        return 1 if uneven else reduction
 
 
 def _upright(pixels: np.ndarray, facts: JpegFacts) -> np.ndarray:

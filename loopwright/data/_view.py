@@ -55,6 +55,12 @@ def reduced_view(box: tuple[int, int, int, int], width: int, height: int, flip: 
     return View((left, top, left + wide // by * by, top + high // by * by), width, height, flip, by)
 
 
+def at_reduction(view: View, reduction: int) -> View:
+    """The view of a picture that was read at 1 / ``reduction`` of its size, of which ``view.reduction`` is a multiple."""
+    left, top, right, bottom = view.box
+    return view._replace(box=(left // reduction, top // reduction, right // reduction, bottom // reduction))
+
+
 class Viewable(Protocol):
     """A picture of which parts can be had without reading all of it. ``width`` and ``height`` are those when upright."""
 
