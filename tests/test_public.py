@@ -10,11 +10,11 @@ import loopwright as lw
 NAMES = """
 CenterCrop CheckpointError Checkpoints Compose ConfigError Confusion DataError Entry Fitted Geometry ImageFolder
 LabelSets Loader LoopwrightError MissingExtra NonFiniteError Normalize Packed PadCollate Padded Part RandomCrop
-RandomResizedCrop Run RunError Table Transform View balanced_weights build_loss build_model build_optimizer
-build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder hold_out k_fold
-load_config load_weights map_nested open_data open_picture pack pack_folder param_groups picture_grid prediction_sheet
-psnr read_checkpoint read_metrics read_run read_table seed_everything small_resnet ssim steps_per topk_accuracy
-total_steps write_table
+RandomResizedCrop Run RunError ShardStream Shards Table Transform View balanced_weights build_loss build_model
+build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of fit free_folder hold_out
+k_fold load_config load_weights map_nested open_data open_picture pack pack_folder param_groups picture_grid
+prediction_sheet psnr read_checkpoint read_metrics read_run read_table seed_everything small_resnet ssim steps_per
+topk_accuracy total_steps write_shards write_table
 """.split()
 
 
