@@ -57,12 +57,11 @@ class Fields:
 
     def lacking(self, there: Collection[str]) -> str:
         """What to say of a sample that does not have them all."""
-        missing = [
-            name
-            for name, parts in zip(self.names, self.alternatives, strict=True)
-            if not any(part in there for part in parts)
-        ]
-        return f"has no {', '.join(map(repr, missing))}; it has {', '.join(map(repr, sorted(there)))}"
+        missing = [_shown(parts) for parts in self.alternatives if not any(part in there for part in parts)]
+        return f"has no {', '.join(missing)}; it has {', '.join(map(repr, sorted(there)))}"
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(_shown, self.alternatives))})"
 
     def decoded(self, files: Sequence[ShardFile]) -> tuple[Any, ...]:
         """A sample: its fields decoded. Always a tuple."""
@@ -93,9 +92,11 @@ def decode(file: ShardFile) -> Any:
     try:
         return reader(file.data)
     except (ValueError, EOFError, RecursionError) as error:  # of json, Unicode and NumPy, too
-        raise DataError(
-            f"{file.name}: not {what} ({error}); repair or remove it, or use on_error='skip'"
-        ) from None
+        raise DataError(f"{file.name}: not {what} ({error}); repair or remove it, or use on_error='skip'") from None
+
+
+def _shown(parts: tuple[str, ...]) -> str:
+    return repr(";".join(parts if len(parts) < 6 else (*parts[:3], "...")))
 
 
 def _array(data: bytes) -> np.ndarray:

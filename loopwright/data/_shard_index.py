@@ -92,7 +92,7 @@ def _keep(path: Path, index: ShardIndex) -> None:
 def _kept(path: Path, stamp: tuple[int, int]) -> list[Member] | None:
     """The members as they were written down; None where nothing was, or the shard has changed since."""
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(_beside(path), allow_pickle=False) as kept:
+        with np.load(io.BytesIO(_beside(path).read_bytes()), allow_pickle=False) as kept:
             about, names, places = (kept[name] for name in ("about", "names", "places"))
         if about.tolist() == [_VERSION, *stamp]:
             texts = names.tobytes().decode(*_CODE).split("\0") if len(places) else []

@@ -59,7 +59,9 @@ def shard_samples(
                     yield sample
                 sample = ShardSample(0 if sample is None else sample.number + 1, key, {}, {})
                 if key in seen:
-                    yield ShardFault(f"{shard}/{key}: this name came before in the shard; a sample's files stand together")
+                    yield ShardFault(
+                        f"{shard}/{key}: this name came before in the shard; a sample's files stand together"
+                    )
                 seen.add(key)
             if extension in sample.members:
                 yield ShardFault(f"{shard}/{key}.{extension}: this name came before in the shard")
@@ -80,7 +82,7 @@ def _fault(member: Member) -> str | None:
     if path.is_absolute() or ".." in path.parts or "\0" in member.name:
         return f"member {member.name!r} leads out of the archive"
     if member.is_link:
-        return f"member {member.name!r} is a link, without content: write the shard with tar --dereference --hard-dereference"
+        return f"member {member.name!r} is a link, without content: tar --dereference --hard-dereference writes files"
     return None
 
 

@@ -40,7 +40,7 @@ class RawSample(NamedTuple):
     """A sample as it is in its shard."""
 
     place: tuple[int, int]  # its turn and number
-    index: int  # what stands for it wherever it comes in an epoch: its shard in the list, and its number
+    number: int  # what stands for it wherever it comes in an epoch: its shard in the list, and its number there
     files: list[ShardFile]
 
 
@@ -70,7 +70,9 @@ class ShardSource:
         if self._start is not None:
             self.what.seek(self._start)
         elif self._opened:
-            raise DataError(f"{self.name}: a pipe can be read once, and it was: give its shards as files for more epochs")
+            raise DataError(
+                f"{self.name}: a pipe can be read once, and it was: give its shards as files for more epochs"
+            )
         self._opened = True
         return Archive(self.what)
 
@@ -122,7 +124,9 @@ class ShardWalk:
                 break
             again[sample.place] = sample
         if len(again) < len(self._held):
-            raise CheckpointError("the shards have changed since the place in them was saved: put them back as they were")
+            raise CheckpointError(
+                "the shards have changed since the place in them was saved: put them back as they were"
+            )
         self._buffer.items = [again[turn, number] for turn, number in self._start.held.tolist()]
         yield from self._buffer.shuffled(self._counted(itertools.chain(new, reading)))
 

@@ -24,7 +24,11 @@ from ._undecoded import PictureFile
 
 _NUMBER = re.compile(r"%0?\d*d")
 _SAME_AS = {"jpeg": "jpg", "jpe": "jpg", "tiff": "tif"}
-_OTHER_NAMES = {"cls": ("class", "cls2", "index", "count", "inx", "id"), "txt": ("text", "transcript"), "json": ("jsn",)}
+_OTHER_NAMES = {
+    "cls": ("class", "cls2", "index", "count", "inx", "id"),
+    "txt": ("text", "transcript"),
+    "json": ("jsn",),
+}
 
 
 def write_shards(
@@ -81,7 +85,9 @@ Sample = dict[str, bytes]  # member names to contents
 def _check(dataset: Any, pattern: str, samples: int | None, size: int | None) -> None:
     name = os.path.basename(pattern)
     if len(_NUMBER.findall(pattern)) != 1 or pattern.count("%") != 1 or not _NUMBER.search(name):
-        raise ConfigError(f"the shards' names need the place of one number, such as 'train-%06d.tar'. Found: {pattern!r}")
+        raise ConfigError(
+            f"the shards' names need the place of one number, such as 'train-%06d.tar'. Found: {pattern!r}"
+        )
     if not name.endswith((".tar", ".tar.gz", ".tgz")):
         raise ConfigError(f"the shards' names end in .tar, or .tar.gz to have them packed. Found: {pattern!r}")
     for option, value in (("samples_per_shard", samples), ("bytes_per_shard", size)):
@@ -160,7 +166,9 @@ def _extension(name: str, kind: str, place: str, *, given: bool) -> str:
     last = name.rpartition(".")[2].lower()
     known = _SAME_AS.get(last, last) == kind or last in _OTHER_NAMES.get(kind, ())
     if given and not (known or kind == "bin"):
-        raise ConfigError(f"{place}: its value for .{name} is {kind} content: say so in fields=, such as '{name}.{kind}'")
+        raise ConfigError(
+            f"{place}: its value for .{name} is {kind} content: say so in fields=, such as '{name}.{kind}'"
+        )
     if "/" in name or name.startswith("."):
         raise ConfigError(f"{place}: {name!r} cannot be an extension")
     keeps = known or given or (kind == "bin" and last in READ_KINDS)

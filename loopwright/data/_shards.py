@@ -83,7 +83,7 @@ class Shards:
     def undecoded(self) -> Callable[[int], tuple[Any, ...]]:
         """``undecoded(index)``: the sample with its picture's file in place of the picture, where it begins with one."""
         if not self._fields.begin_with_picture:
-            raise AttributeError(f"samples of {self._fields.names} do not begin with a picture")
+            raise AttributeError(f"samples of {self._fields} do not begin with a picture")
         return lambda index: self._fields.undecoded(self.files(index))
 
     def files(self, index: int) -> list[ShardFile]:
@@ -102,7 +102,7 @@ class Shards:
             None,
         )
         if field is None:
-            raise AttributeError(f"samples of {self._fields.names} have no whole numbers for labels")
+            raise AttributeError(f"samples of {self._fields} have no whole numbers for labels")
         return self._labels(field)
 
     def _gather(self, indices: Iterable[ShardIndex]) -> None:
@@ -175,7 +175,9 @@ class Shards:
         return {**self.__dict__, "_open": OrderedDict()}
 
     def __repr__(self) -> str:
-        return f"Shards({str(self.shards[0])!r}, ...): {len(self)} samples of {self._fields.names} in {len(self.shards)} shards"
+        return (
+            f"Shards({str(self.shards[0])!r}, ...): {len(self)} samples of {self._fields} in {len(self.shards)} shards"
+        )
 
 
 class _Descriptor:

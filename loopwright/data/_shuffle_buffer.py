@@ -1,4 +1,4 @@
-"""``ShuffleBuffer``: a stream in another order, a pure function of (seed, epoch, position). Knows nothing of what it holds."""
+"""``ShuffleBuffer``: a stream in another order, a pure function of (seed, epoch, position). Knows no samples."""
 
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
@@ -6,7 +6,9 @@ from typing import Generic, TypeVar
 from .._seed import SampleRandom
 
 Item = TypeVar("Item")
-_FIRST = 100  # items that the first draw chooses from; each draw lets one more in, so that the first does not wait for all
+_FIRST = (
+    100  # items that the first draw chooses from; each draw lets one more in, so that the first does not wait for all
+)
 
 
 class ShuffleBuffer(Generic[Item]):

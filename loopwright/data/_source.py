@@ -1,4 +1,4 @@
-"""What ``run.batches`` reads from: a ``Loader``, a ``ShardStream``, or any iterable of batches, each with what exact resuming needs."""
+"""What ``run.batches`` reads from: a ``Loader``, a ``ShardStream``, any iterable of batches, and how to resume them."""
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping

@@ -54,10 +54,12 @@ class Archive:
 
     def __init__(self, file: str | Path | BinaryIO) -> None:
         self._own = open(file, "rb", buffering=_buffering(file)) if isinstance(file, str | Path) else None  # noqa: SIM115
-        raw: Any = self._own or (file if hasattr(file, "peek") else io.BufferedReader(_Raw(file)))
+        raw: Any = self._own or (file if hasattr(file, "peek") else io.BufferedReader(_Raw(file)))  # type: ignore[arg-type] - no path
         self.packing = _packing(raw.peek(8))
         self._file: Any = gzip.GzipFile(fileobj=raw) if self.packing == "gzip" else raw
-        self._length = None if self.packing or self._own is None else _length_of(raw)  # where known: skipping is seeking
+        self._length = (
+            None if self.packing or self._own is None else _length_of(raw)
+        )  # where known: skipping is seeking
         self._at = 0
         self._member: Member | None = None
 
@@ -119,8 +121,7 @@ class Archive:
         if not any(block):
             self._check_end()
             return None
-        found, expected = sum(block) - sum(block[148:156]) + 8 * 32, _number(block[148:156])
-        if found != expected:
+        if not _is_header(block):
             raise BrokenTar("its headers are damaged" if self._at > BLOCK else "it is no tar archive")
         return block
 
@@ -196,6 +197,13 @@ def _packing(head: bytes) -> str:
 def _length_of(file: BinaryIO) -> int | None:
     facts = os.fstat(file.fileno())
     return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether its sum is right, counted with spaces in place of the sum itself."""
+    with suppress(BrokenTar):
+        return sum(block) - sum(block[148:156]) + 8 * ord(" ") == _number(block[148:156])
+    return False
 
 
 def _name(header: bytes) -> str:
