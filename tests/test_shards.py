@@ -35,7 +35,7 @@ from loopwright.data._source import StreamSource, open_source
 from loopwright.data._tar import Archive, BrokenTar
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than cores
-QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class FewPhotos:
@@ -341,7 +341,7 @@ VALUES = st.tuples(
 )
 
 
-@QUICK
+@settings(QUICK, max_examples=20)
 @given(rows=st.lists(VALUES, min_size=1, max_size=7), most=st.integers(1, 4), packed=st.booleans())
 def test_any_values_come_back(rows: list, most: int, packed: bool, tmp_path: Path) -> None:
     pattern, fields = tmp_path / f"v-%d.tar{'.gz' * packed}", ("cls", "txt", "bin", "json", "npy")
@@ -678,14 +678,14 @@ def test_global_generators_stay_as_they_were(packed: list[Path]) -> None:
 @pytest.mark.parametrize("shuffle", [0, 15, 100])
 def test_a_state_goes_on_where_it_was_taken(shuffle: int, plain: list[Path], packed: list[Path]) -> None:
     whole = [batch for _ in range(2) for batch in stream_of(packed, shuffle=shuffle).epoch_batches(_)]
-    for stop in (1, 3, 6, 8, 9, 15):
+    for stop in (1, 6, 8, 9):
         first, seen = stream_of(packed, shuffle=shuffle), []
         while len(seen) < stop:
             for batch in first:
                 seen.append(batch)
                 if len(seen) == stop:
                     break
-        other = stream_of(packed, shuffle=shuffle, workers=stop % 2 * 2)
+        other = stream_of(packed, shuffle=shuffle, workers=stop // 9 * 2)
         other.load_state_dict(first.state_dict())
         rest = list(other) + (list(other) if stop <= 8 else [])
         assert same([*seen, *rest], whole), stop
@@ -696,9 +696,9 @@ class Watched(lw.RandomResizedCrop):
 
     planned = 0
 
-    def plan(self, *arguments: Any) -> Any:
+    def plan(self, width: int, height: int, rng: random.Random) -> lw.View:
         Watched.planned += 1
-        return super().plan(*arguments)
+        return super().plan(width, height, rng)
 
 
 def test_resuming_reads_no_more_than_is_left_and_what_waited(
@@ -776,7 +776,10 @@ def test_wrong_arguments_are_named(options: dict, message: str, packed: list[Pat
 
 def train(folder: Path, batches: Any, die_after: int | None = None, workers: int = 0) -> dict[str, torch.Tensor]:
     """Two epochs of a tiny model, killed after a step if asked. By one thread: a forked process has none of the others."""
-    with one_thread(), lw.Run(folder, seed=5, device="cpu", progress=False, save_every="3 steps", report_every="1 steps") as run:
+    with (
+        one_thread(),
+        lw.Run(folder, seed=5, device="cpu", progress=False, save_every="3 steps", report_every="1 steps") as run,
+    ):
         model = run.prepare(tiny_model())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
         run.register(model=model, optimizer=optimizer)
@@ -800,7 +803,7 @@ def test_a_killed_run_ends_with_the_same_bits(kind: str, plain: list[Path], pack
         return lw.Loader(lw.Shards(plain), 6, transform=lw.RandomResizedCrop(16), shuffle=True, workers=workers)
 
     whole = train(tmp_path / "whole", made())
-    for life, step in enumerate((5, 7, 12)):
+    for life, step in enumerate((5, 12)):
         child = forked(lambda step=step, life=life: train(tmp_path / "cut", made(life % 2), step))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert same_bits(train(tmp_path / "cut", made(1)), whole)
