@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     from .data._role import Role as Role
     from .data._rows import read_table as read_table
     from .data._rows import write_table as write_table
+    from .data._shard_stream import ShardStream as ShardStream
+    from .data._shard_writer import write_shards as write_shards
+    from .data._shards import Shards as Shards
     from .data._table import Table as Table
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
@@ -138,6 +141,9 @@ _WHERE = {
     "data._picture": ["open_picture"],
     "data._role": ["Role"],
     "data._rows": ["read_table", "write_table"],
+    "data._shard_stream": ["ShardStream"],
+    "data._shard_writer": ["write_shards"],
+    "data._shards": ["Shards"],
     "data._table": ["Table"],
     "data._transforms": ["CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],

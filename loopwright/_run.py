@@ -49,6 +49,7 @@ from ._tee import Tee
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
 from .data._loader import Loader
+from .data._shard_stream import ShardStream
 from .data._source import Batch, Source, open_source
 
 SPEED_SECONDS = 1.0  # between two lines of speed.jsonl
@@ -204,7 +205,7 @@ class Run:
         self._phase = ""  # the name of the evaluation
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
-        self._loaders: weakref.WeakSet[Loader] = weakref.WeakSet()  # with workers that end with the run
+        self._loaders: weakref.WeakSet[Loader | ShardStream] = weakref.WeakSet()  # with workers that end with the run
 
     def _choose_seed(self, resumes: bool) -> None:
         self._seeded = self.seed is not None
@@ -341,13 +342,13 @@ class Run:
             self._keeper.arrive(None)
 
     def batches(self, loader: Any) -> Iterator[Any]:
-        """The batches of a ``Loader`` or of any iterable: on the device, normalised, counted, resumable.
+        """The batches of a ``Loader``, a ``ShardStream`` or any iterable: on the device, normalised, counted, resumable.
 
         Inside ``evaluate`` nothing is counted as a step. A loop inside another one belongs to the outer one's step.
         """
         self._check_open("batches")
         source = open_source(loader)
-        if isinstance(loader, Loader):
+        if isinstance(loader, Loader | ShardStream):
             self._loaders.add(loader)
         return itertools.chain.from_iterable(
             self._loop(source)

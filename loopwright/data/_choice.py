@@ -40,10 +40,11 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
     return RingEngine(samples, workers, own_process=True), f"a process with {threads}: {why}"
 
 
-def default_workers(samples: Samples) -> int:
+def default_workers(samples: Samples | None = None) -> int:
     """One a core, leaving one for the loop: at most 16 threads, or 8 processes, which take memory each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16 if samples.why_not_shown() is None else 8, cores - 1))
+    threads = samples is not None and samples.why_not_shown() is None
+    return max(1, min(16 if threads else 8, cores - 1))
 
 
 def _is_child() -> bool:

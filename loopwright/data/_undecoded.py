@@ -50,6 +50,11 @@ class PictureFile:
             width, height = self._facts.width, self._facts.height
             self.width, self.height = (height, width) if turned else (width, height)
 
+    @property
+    def file(self) -> tuple[str | Path, bytes]:
+        """Its name and its content, as it is."""
+        return self._path, self._data
+
     def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
         pixels, reduction = self.pixels(view.reduction)
         return show(pixels, at_reduction(view, reduction), out)
