@@ -39,9 +39,8 @@ def _head(report: "DataReport", width: int) -> Iterator[str]:
             text = _counted(count, "picture")
             if sizes:
                 most, least = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-                ratio = sizes[most] / sizes[least]
-                text += f", {_counted(len(sizes), 'class')}, largest / smallest {ratio:.1f}"
-                text += f" ({escaped(most)} {sizes[most]}, {escaped(least)} {sizes[least]})" if ratio > 1 else ""
+                text += f", {_counted(len(sizes), 'class')}, imbalance {sizes[most] / sizes[least]:.1f}"
+                text += f" ({escaped(most)} {sizes[most]} / {escaped(least)} {sizes[least]})" if len(sizes) > 1 else ""
             yield from _line(escaped(split) or "balance", text, width)
 
 
@@ -121,7 +120,7 @@ def _copies(report: "DataReport", width: int) -> Iterator[str]:
     for head, found, what in (
         ("leaks", leaks, "in more than one split"),
         ("labels", torn, "more than once, with different labels"),
-        ("copies", others, "more than once in the same place, which weighs more in training"),
+        ("copies", others, "more than once, which weighs more in training"),
     ):
         if found:
             exact = sum(copies.exact for copies in found)
@@ -160,8 +159,8 @@ def _rest(report: "DataReport", width: int) -> Iterator[str]:
             "empty", f"{_counted(len(report.empty_folders), 'class folder')} without pictures: {listed}", width
         )
     for number, (why, (count, first)) in enumerate(report.passed_over.items()):
-        such = f", such as {escaped(first)}" if count > 1 else f": {escaped(first)}"
-        yield from _line("" if number else "not read", f"{count} {escaped(why)}{such}", width)
+        such = f"{count}, such as" if count > 1 else "1,"
+        yield from _line("" if number else "not read", f"{escaped(why)}: {such} {escaped(first)}", width)
     for notice in report.notices[:_MOST]:
         yield from _line("note", escaped(notice), width)
     yield from _more(report.notices)

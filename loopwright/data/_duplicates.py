@@ -37,7 +37,7 @@ def near(hashes: np.ndarray, looks: np.ndarray, distance: int, difference: float
     [[0, 2]]
     """
     leader = np.arange(len(hashes))
-    for first, other in _candidates(hashes, distance + 1):
+    for first, other in _candidates(hashes, distance + 1, leader):
         for check in (
             lambda one, two: leader[one] != leader[two],
             lambda one, two: _bits_apart(hashes[one], hashes[two]) <= distance,
@@ -62,21 +62,21 @@ def _join(leader: np.ndarray, first: np.ndarray, other: np.ndarray) -> None:
             leader[:] = higher
 
 
-def _candidates(hashes: np.ndarray, parts: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _candidates(hashes: np.ndarray, parts: int, leader: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs that are equal in one of the parts of their bits; a pair may come more than once."""
-    edges = np.linspace(0, 64, parts + 1).astype(int).tolist()
-    for low, high in pairwise(edges):
+    for low, high in pairwise(np.linspace(0, 64, parts + 1).astype(int).tolist()):
         part = hashes << np.uint64(64 - high) >> np.uint64(64 - high + low)
         order = np.argsort(part, kind="stable")
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(part[order]) != 0]))
-        for group in np.split(order, starts[1:]):
-            yield from _all_pairs(group)
+        for group in np.split(order, np.flatnonzero(np.diff(part[order])) + 1):
+            yield from _all_pairs(group, leader)
 
 
-def _all_pairs(group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each one with all behind it, some rows at a time."""
-    step = max(1, _AT_ONCE // len(group))
+def _all_pairs(group: np.ndarray, leader: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each one with all behind it, some rows at a time, until all of them are joined."""
+    step = max(1, _AT_ONCE // max(1, len(group)))
     for start in range(0, len(group) - 1, step):
+        if (leader[group] == leader[group[0]]).all():  # frames of one scene: millions of pairs, and nothing to learn
+            return
         rows = np.arange(start, min(start + step, len(group) - 1))
         first, other = np.nonzero(np.arange(start + 1, len(group)) > rows[:, None])
         yield group[rows[first]], group[other + start + 1]

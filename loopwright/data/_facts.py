@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ def facts_of(data: bytes) -> Facts:
         with Image.open(io.BytesIO(data)) as picture:
             found = _of_header(found, picture, data)
             if too_large(picture.width, picture.height):
-                return found._replace(fault=_bomb(picture.width, picture.height))
+                return found._replace(fault=_bomb(picture.width * picture.height))
         return _of_pixels(found, data)
     except MemoryError:
         raise  # says nothing about the file
@@ -126,8 +127,8 @@ def _look(picture: Image.Image) -> tuple[bytes, int]:
     return look.tobytes(), int.from_bytes(np.packbits(gray[:, :-1] < gray[:, 1:]).tobytes())
 
 
-def _bomb(width: int, height: int) -> str:
-    return f"{width}x{height} pixels: more than Pillow's {Image.MAX_IMAGE_PIXELS}, it may be a decompression bomb"
+def _bomb(pixels: int | str) -> str:
+    return f"{pixels} pixels, more than Pillow's {Image.MAX_IMAGE_PIXELS}: it may be a decompression bomb"
 
 
 def _reason(error: Exception, data: bytes) -> str:
@@ -135,7 +136,7 @@ def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, DataError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, Image.DecompressionBombError):
-        return "so many pixels that it may be a decompression bomb"
+        return _bomb(next(iter(re.findall(r"\d+", str(error))), "too many"))
     if isinstance(error, UnidentifiedImageError):
         return f"not a picture{_instead(data)}"
     text = " ".join(str(error).split()) or type(error).__name__

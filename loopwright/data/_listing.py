@@ -109,7 +109,7 @@ def _named(folders: list[str], names: tuple[str, ...]) -> str | None:
 
 
 def _looks_like_pictures(folder: Path) -> bool:
-    return any(entry.is_dir() or _is_picture(entry.name) for entry in os.scandir(folder))
+    return any(path.is_dir() or _is_picture(path.name) for path in folder.iterdir())
 
 
 def _is_picture(name: str) -> bool:
@@ -134,7 +134,7 @@ class _Walk:
 
     def folders(self, folder: Path) -> list[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+            return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
 
