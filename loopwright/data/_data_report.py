@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ._data_text import report_text
+from ._data_text import counted, report_text
 
 _SIZES = ("smallest", "median", "largest")
 
@@ -86,14 +86,16 @@ class DataReport:
         """Why the data are not sound, in a few words each; nothing where they are."""
         leaks, torn = self.leaks, [c for c in self.copies if c.exact and c.disagrees]
         nearly = sum(not copies.exact for copies in leaks)
-        counted = (
+        # A table has the classes of all its splits, so one without a picture of some is no obstacle.
+        lacking = 0 if self.kind == "table" else sum(map(len, self.missing.values()))
+        found = (
             (len(self.broken), "broken file", ""),
             (len(leaks), "picture", " in more than one split" + (f" ({nearly} of them nearly)" if nearly else "")),
             (len(torn), "picture", " with different labels"),
-            (sum(map(len, self.missing.values())), "class", " without pictures in a split"),
+            (lacking, "class", " without pictures in a split"),
             (sum(map(len, self.unknown.values())), "class", " that training does not have"),
         )
-        return [f"{_counted(number, noun)}{rest}" for number, noun, rest in counted if number]
+        return [f"{counted(number, noun)}{rest}" for number, noun, rest in found if number]
 
     @property
     def sound(self) -> bool:
@@ -132,7 +134,7 @@ class DataReport:
         training = self.classes.get("train")
         if not training:
             return {}
-        found = {s: compare(ours, training) for s, ours in self.classes.items() if s != "train" and (ours or training)}
+        found = {split: compare(ours, training) for split, ours in self.classes.items() if split != "train"}
         return {split: names for split, names in found.items() if names}
 
     def __str__(self) -> str:
@@ -149,8 +151,3 @@ def counts(splits_and_labels: Any) -> tuple[dict[str, int], dict[str, dict[str, 
     usual = ("train", "val", "test")
     order = sorted(pictures, key=lambda split: (usual.index(split) if split in usual else len(usual), split))
     return {s: pictures[s] for s in order}, {s: dict(sorted(classes[s].items())) for s in order}
-
-
-def _counted(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"

@@ -15,6 +15,7 @@ _ALL_CLASSES = 40  # of more, the largest and the smallest are shown
 _SOME_CLASSES = 15
 _LONGEST_NAME = 28
 _TALLEST_BAR = 40
+_KEPT = "\xa0"  # a space that no line ends at; in names it would be shown escaped
 
 
 def report_text(report: "DataReport", width: int) -> str:
@@ -29,18 +30,19 @@ def report_text(report: "DataReport", width: int) -> str:
 def _head(report: "DataReport", width: int) -> Iterator[str]:
     total, names = sum(report.pictures.values()), {name for split in report.classes.values() for name in split}
     what = {"splits": "splits", "classes": "class folders", "flat": "one folder", "packs": "packed", "table": "a table"}
-    classes = f" of {_counted(len(names), 'class')}" if names else ""
+    classes = f" of {counted(len(names), 'class')}" if names else ""
     yield from _line(
-        "data", f"{escaped(report.path)}: {what[report.kind]}, {_counted(total, 'picture')}{classes}", width
+        "data", f"{escaped(report.path)}: {what[report.kind]}, {counted(total, 'picture')}{classes}", width
     )
     for split, count in report.pictures.items():
         sizes = report.classes[split]
         if split or sizes:
-            text = _counted(count, "picture")
+            text = counted(count, "picture")
             if sizes:
                 most, least = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-                text += f", {_counted(len(sizes), 'class')}, imbalance {sizes[most] / sizes[least]:.1f}"
-                text += f" ({escaped(most)} {sizes[most]} / {escaped(least)} {sizes[least]})" if len(sizes) > 1 else ""
+                text += f", {counted(len(sizes), 'class')}, imbalance {sizes[most] / sizes[least]:.1f}"
+                pair = f"({escaped(most)} {sizes[most]} / {escaped(least)} {sizes[least]})".replace(" ", _KEPT)
+                text += f" {pair}" if len(sizes) > 1 else ""
             yield from _line(escaped(split) or "balance", text, width)
 
 
@@ -64,7 +66,7 @@ def _classes(report: "DataReport", width: int) -> Iterator[str]:
     yield f"{'class':<{wide}}{titles}"
     for number, name in enumerate(names):
         if left_out and number == _SOME_CLASSES:
-            yield f"({_counted(left_out, 'class')} between)"
+            yield f"({counted(left_out, 'class')} between)"
         numbers = (report.classes[split].get(name, 0) for split in splits)
         row = "".join(f"{number or '-':>{cell}}" for number, cell in zip(numbers, cells, strict=True))
         yield f"{fitted(escaped(name), wide)}{row}  {'━' * max(1, round(room * totals[name] / max(totals.values())))}"
@@ -84,9 +86,9 @@ def _kinds(report: "DataReport", width: int) -> Iterator[str]:
         if counts:
             yield from _line(head, _listed(counts), width)
     if report.turned:
-        yield from _line("turned", f"{_counted(report.turned, 'picture')} by EXIF; read upright", width)
+        yield from _line("turned", f"{counted(report.turned, 'picture')} by EXIF; read upright", width)
     if report.flat:
-        yield from _line("flat", f"{_counted(report.flat, 'picture')} of nearly one colour; not compared", width)
+        yield from _line("flat", f"{counted(report.flat, 'picture')} of nearly one colour; not compared", width)
 
 
 def _findings(report: "DataReport", width: int) -> Iterator[str]:
@@ -98,7 +100,7 @@ def _findings(report: "DataReport", width: int) -> Iterator[str]:
         ("names", report.odd_names, "with names that trip other programs"),
     ):
         if found:
-            yield from _line(head, f"{_counted(len(found), 'file')} {what}", width)
+            yield from _line(head, f"{counted(len(found), 'file')} {what}", width)
             yield from _some(found, width)
 
 
@@ -125,7 +127,7 @@ def _copies(report: "DataReport", width: int) -> Iterator[str]:
         if found:
             exact = sum(copies.exact for copies in found)
             kinds = [f"{exact} exactly"] * bool(exact) + [f"{len(found) - exact} nearly"] * (exact < len(found))
-            yield from _line(head, f"{_counted(len(found), 'picture')} {what}: {', '.join(kinds)}", width)
+            yield from _line(head, f"{counted(len(found), 'picture')} {what}: {', '.join(kinds)}", width)
             for copies in found[:_MOST]:
                 yield from _group(copies)
             yield from _more(found)
@@ -156,7 +158,7 @@ def _rest(report: "DataReport", width: int) -> Iterator[str]:
             len(report.empty_folders)
         )
         yield from _line(
-            "empty", f"{_counted(len(report.empty_folders), 'class folder')} without pictures: {listed}", width
+            "empty", f"{counted(len(report.empty_folders), 'class folder')} without pictures: {listed}", width
         )
     for number, (why, (count, first)) in enumerate(report.passed_over.items()):
         such = f"{count}, such as" if count > 1 else "1,"
@@ -189,7 +191,7 @@ def _line(head: str, text: str, width: int) -> list[str]:
         text, max(width, 40), initial_indent=head, subsequent_indent=" " * _HEAD,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return wrapped or [head]
+    return [line.replace(_KEPT, " ") for line in wrapped] or [head]
 
 
 def _more(found: Sequence[object]) -> Iterator[str]:
@@ -213,6 +215,11 @@ def _bytes(count: float) -> str:
     return f"{count:.3g} GB"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "class"), counted(2, "class"), counted(2, "file")
+    ('1 class', '2 classes', '2 files')
+    """
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"

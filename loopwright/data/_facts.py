@@ -73,11 +73,18 @@ def _of_header(found: Facts, picture: Image.Image, data: bytes) -> Facts:
         orientation = 1
     wide, high = picture.size if orientation not in (5, 6, 7, 8) else picture.size[::-1]
     # A phone's MPO is a JPEG with a preview behind it, no animation.
-    frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+    frames = 1 if picture.format == "MPO" else _frames(picture)
     return found._replace(
         format="JPEG" if picture.format == "MPO" else picture.format or "", width=wide, height=high,
         mode=_kind(picture, data), turned=orientation in range(2, 9), frames=frames,
     )  # fmt: skip
+
+
+def _frames(picture: Image.Image) -> int:
+    try:
+        return getattr(picture, "n_frames", 1)
+    except Exception:  # damaged behind the first frame, which is the one that is read
+        return 1
 
 
 def _kind(picture: Image.Image, data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def _read(samples: Samples, indices: np.ndarray, seed: int, limit: int | None, w
     if limit is not None and limit < len(indices):
         indices = indices[np.sort(permutation(0, 0, len(indices))[:limit])]
     keys = BatchKeys(seed, 0, indices, batch_size=_AT_ONCE, count=-(-len(indices) // _AT_ONCE))
-    engine, _ = choose_engine(samples, default_workers() if workers is None else workers)
+    engine, _ = choose_engine(samples, default_workers(samples) if workers is None else workers)
     try:
         for batch in engine.batches(keys):
             if isinstance(batch, LoadFailure):
@@ -136,10 +136,11 @@ def _tallied(samples: Sequence[Any]) -> list[Tally]:
 
 def _picture_in(sample: Any) -> Any:
     """The picture of a sample: its ``"image"``, its first element, or the sample itself."""
-    if isinstance(sample, Mapping):
-        return sample.get("image")
-    if is_dataclass(sample):
-        return getattr(sample, "image", None)
+    if isinstance(sample, Mapping) or is_dataclass(sample):
+        names = list(sample) if isinstance(sample, Mapping) else [field.name for field in fields(sample)]
+        if "image" not in names:
+            raise DataError(f"a sample of {', '.join(map(str, names))} has no 'image' to take the mean of")
+        return sample["image"] if isinstance(sample, Mapping) else sample.image
     return sample[0] if isinstance(sample, list | tuple) and sample else sample
 
 
@@ -160,7 +161,6 @@ def _tally(picture: Any) -> Tally:
         raise DataError(
             f"a picture of dtype {values.dtype} has no range of its own: give uint8, uint16 or floats in 0..1"
         )
-    sums, squares = np.zeros((2, values.shape[1]))
     totals = [[0] * values.shape[1] for _ in range(2)]
     for start in range(0, len(values), _ROWS):
         part = values[start : start + _ROWS].astype(np.float64)  # whole numbers below 2 ** 53: their sums are exact
@@ -186,6 +186,7 @@ def _pixels(picture: Any) -> np.ndarray:
     if isinstance(picture, Image.Image):
         picture = np.asarray(picture if picture.mode in ("L", "RGB") else to_rgb(picture))
         return picture.reshape(-1, 1 if picture.ndim == 2 else 3)
+    first = isinstance(picture, Tensor)  # torch's order of channels; that of arrays is the other
     if isinstance(picture, Tensor):
         picture = picture.detach().cpu()
         picture = (picture.float() if picture.is_floating_point() and picture.itemsize < 4 else picture).numpy()
@@ -195,8 +196,7 @@ def _pixels(picture: Any) -> np.ndarray:
         )
     if picture.ndim == 2:
         return picture.reshape(-1, 1)
-    if picture.ndim == 3 and picture.shape[0] in _CHANNELS:  # PyTorch's order wins where both could be meant
-        return picture.reshape(picture.shape[0], -1).T
-    if picture.ndim == 3 and picture.shape[2] in _CHANNELS:
-        return picture.reshape(-1, picture.shape[2])
+    for axis in (0, 2) if first else (2, 0):
+        if picture.ndim == 3 and picture.shape[axis] in _CHANNELS:
+            return np.moveaxis(picture, axis, -1).reshape(-1, picture.shape[axis])
     raise DataError(f"an array of shape {picture.shape} is no picture: give (H, W), (C, H, W) or (H, W, C)")
