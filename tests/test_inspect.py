@@ -23,7 +23,7 @@ from loopwright.data._duplicates import near, same
 from loopwright.data._escaped import columns, escaped, fitted, oddities
 from loopwright.data._facts import facts_of
 
-CLOTHING = Path(__file__).parents[2] / "shared" / "data" / "clothing"
+CLOTHING = Path(os.environ.get("LOOPWRIGHT_CLOTHING", Path(__file__).parents[2] / "shared" / "data" / "clothing"))
 
 
 def encoded(picture: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
@@ -276,6 +276,7 @@ def test_a_sound_folder_is_sound_and_one_fault_makes_it_not(tmp_path: Path) -> N
     assert inspect(root).faults == []
     write(root / "val" / "cat" / "x.jpg", b"")
     assert inspect(root).faults == ["1 broken file"]
+    assert "train      4 pictures, 2 classes, 2 each\n" in inspect(root).text(80)
 
 
 def test_the_embedded_photos_are_sound() -> None:
@@ -572,7 +573,13 @@ def test_the_command_prints_the_report_and_its_code_is_the_verdict(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nowhere"], ["data", "--out", "sheet.jpg"], ["data", "--out", "no/sheet.png"], ["data", "--json", "no/x"]],
+    [
+        ["nowhere"],
+        ["data", "--out", "sheet.jpg"],
+        ["data", "--out", "no/sheet.png"],
+        ["data", "--json", "no/x"],
+        ["data", "--workers", "-1"],
+    ],
 )
 def test_a_mistake_is_code_2_before_anything_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]

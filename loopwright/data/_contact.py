@@ -22,7 +22,7 @@ Cell = tuple[Image.Image, str, str]  # picture, caption, frame
 class Shown(NamedTuple):
     """A picture that may be shown: its number, name, split and first label."""
 
-    index: int
+    number: int
     name: str
     split: str
     label: str
@@ -62,7 +62,7 @@ def _of_class(pictures: Sequence[Shown], each: int, read: Callable[[int], Image.
 
 
 def _small(read: Callable[[int], Image.Image], shown: Shown) -> Image.Image:
-    picture = read(shown.index)
+    picture = read(shown.number)
     picture.thumbnail((2 * _SIDE, 2 * _SIDE))
     return picture
 

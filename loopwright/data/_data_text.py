@@ -35,15 +35,22 @@ def _head(report: "DataReport", width: int) -> Iterator[str]:
         "data", f"{escaped(report.path)}: {what[report.kind]}, {counted(total, 'picture')}{classes}", width
     )
     for split, count in report.pictures.items():
-        sizes = report.classes[split]
-        if split or sizes:
-            text = counted(count, "picture")
-            if sizes:
-                most, least = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
-                text += f", {counted(len(sizes), 'class')}, imbalance {sizes[most] / sizes[least]:.1f}"
-                pair = f"({escaped(most)} {sizes[most]} / {escaped(least)} {sizes[least]})".replace(" ", _KEPT)
-                text += f" {pair}" if len(sizes) > 1 else ""
-            yield from _line(escaped(split) or "balance", text, width)
+        if split:
+            text = [counted(count, "picture"), *_balance(report.classes[split])]
+            yield from _line(escaped(split), ", ".join(text), width)
+        elif report.classes[split]:
+            yield from _line("balance", ", ".join(_balance(report.classes[split])), width)
+
+
+def _balance(sizes: Mapping[str, int]) -> list[str]:
+    """How many classes, and how much larger the largest is than the smallest."""
+    if len(sizes) < 2:
+        return [counted(len(sizes), "class")] if sizes else []
+    most, least = max(sizes, key=lambda name: sizes[name]), min(sizes, key=lambda name: sizes[name])
+    if sizes[most] == sizes[least]:
+        return [counted(len(sizes), "class"), f"{sizes[most]} each"]
+    pair = f"({escaped(most)} {sizes[most]} / {escaped(least)} {sizes[least]})".replace(" ", _KEPT)
+    return [counted(len(sizes), "class"), f"imbalance {sizes[most] / sizes[least]:.1f} {pair}"]
 
 
 def _classes(report: "DataReport", width: int) -> Iterator[str]:

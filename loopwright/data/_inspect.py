@@ -64,6 +64,8 @@ def inspect_data(
     >>> inspect_data(demo_photos() / "val" / "hat", progress=False).formats
     {'JPEG': 25}
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers (--workers) must be 1 or more. Found: {workers}")
     _check_out(out)
     listing = list_pictures(path, image=image, label=label, split=split, root=root)
     with warnings.catch_warnings():

@@ -140,7 +140,7 @@ def _picture_in(sample: Any) -> Any:
         names = list(sample) if isinstance(sample, Mapping) else [field.name for field in fields(sample)]
         if "image" not in names:
             raise DataError(f"a sample of {', '.join(map(str, names))} has no 'image' to take the mean of")
-        return sample["image"] if isinstance(sample, Mapping) else sample.image
+        return sample["image"] if isinstance(sample, Mapping) else getattr(sample, "image")  # noqa: B009 - checked above
     return sample[0] if isinstance(sample, list | tuple) and sample else sample
 
 
