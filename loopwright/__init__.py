@@ -54,9 +54,11 @@ if TYPE_CHECKING:
     from .data._balance import balanced_weights as balanced_weights
     from .data._cached import Cached as Cached
     from .data._collate import collate as collate
+    from .data._data_report import DataReport as DataReport
     from .data._folder import ImageFolder as ImageFolder
     from .data._folds import hold_out as hold_out
     from .data._folds import k_fold as k_fold
+    from .data._inspect import inspect_data as inspect_data
     from .data._labels import LabelSets as LabelSets
     from .data._loader import Loader as Loader
     from .data._normalize import Normalize as Normalize
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from .data._shard_stream import ShardStream as ShardStream
     from .data._shard_writer import write_shards as write_shards
     from .data._shards import Shards as Shards
+    from .data._statistics import mean_std as mean_std
     from .data._table import Table as Table
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
@@ -126,8 +129,10 @@ _WHERE = {
     "data._balance": ["balanced_weights"],
     "data._cached": ["Cached"],
     "data._collate": ["collate"],
+    "data._data_report": ["DataReport"],
     "data._folder": ["ImageFolder"],
     "data._folds": ["hold_out", "k_fold"],
+    "data._inspect": ["inspect_data"],
     "data._labels": ["LabelSets"],
     "data._loader": ["Loader"],
     "data._normalize": ["Normalize"],
@@ -144,6 +149,7 @@ _WHERE = {
     "data._shard_stream": ["ShardStream"],
     "data._shard_writer": ["write_shards"],
     "data._shards": ["Shards"],
+    "data._statistics": ["mean_std"],
     "data._table": ["Table"],
     "data._transforms": ["CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],

@@ -4,11 +4,14 @@ python -m loopwright --help
 """
 
 import argparse
+import json
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from ._errors import LoopwrightError, NonFiniteError
+from ._errors import ConfigError, LoopwrightError, NonFiniteError
 
 KEYS = """\
 keys of train (key=value, or in CONFIG.yaml):
@@ -97,6 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     pack.add_argument("--overwrite", action="store_true", help="replace packs that are there")
     pack.set_defaults(function=_pack)
+    data = commands.add_parser(
+        "data", help="look at every picture of a data set: counts, sizes, broken files, duplicates, leaks",
+        epilog="exit codes: 0 sound, 1 something is broken or leaks, 2 it cannot be inspected",
+    )  # fmt: skip
+    data.add_argument("path", metavar="PATH", help="folder of splits, of classes or of pictures, .pack file, or table")
+    data.add_argument("--out", metavar="REPORT.png", help="draw a contact sheet, with pictures of each class")
+    data.add_argument("--json", metavar="FILE", help="write all that was found")
+    data.add_argument("--exact", action="store_true", help="look for equal files only, not for nearly equal pictures")
+    data.add_argument("--image", default="path", metavar="COLUMN", help="of a table: the pictures (default path)")
+    data.add_argument("--label", default="label", metavar="COLUMN", help="of a table: the labels (default label)")
+    data.add_argument("--split", default="split", metavar="COLUMN", help="of a table: the splits (default split)")
+    data.add_argument("--root", metavar="FOLDER", help="of a table: where paths begin (default: beside it)")
+    data.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
+    data.set_defaults(function=_data)
     runs = commands.add_parser("runs", help="list the runs below a folder")
     runs.add_argument("folder", nargs="?", default="runs")
     runs.set_defaults(function=_runs)
@@ -145,6 +162,21 @@ def _pack(asked: argparse.Namespace) -> int:
         for message in packed.skipped:
             print(f"  left out: {message}")
     return 0
+
+
+def _data(asked: argparse.Namespace) -> int:
+    from ._files import replace_file
+    from .data._inspect import inspect_data
+
+    if asked.json is not None and not Path(asked.json).absolute().parent.is_dir():
+        raise ConfigError(f"--json {asked.json}: there is no folder to write it in")
+    names = ("out", "image", "label", "split", "root", "workers")
+    report = inspect_data(asked.path, near=not asked.exact, **{name: getattr(asked, name) for name in names})
+    text, encoding = report.text(shutil.get_terminal_size().columns), sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    if asked.json is not None:  # ASCII: a file's name may hold bytes that are no Unicode
+        replace_file(Path(asked.json), json.dumps(report.as_json(), indent=2) + "\n")
+    return 0 if report.sound else 1
 
 
 def _runs(asked: argparse.Namespace) -> int:

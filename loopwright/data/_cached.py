@@ -113,8 +113,8 @@ class Cached:
     >>> numbers = Cached([np.arange(3), np.arange(4)])
     >>> numbers[1], numbers[1].flags.writeable
     (array([0, 1, 2, 3]), True)
-    >>> print(numbers.report())
-    1 of 2 samples in memory, 2.3 KiB of 4.0 GiB
+    >>> print(numbers.report())  # doctest: +ELLIPSIS
+    1 of 2 samples in memory, ... KiB of 4.0 GiB
     """
 
     def __init__(

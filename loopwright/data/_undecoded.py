@@ -68,7 +68,7 @@ class PictureFile:
             reduction = self.exact(reduction)
             try:
                 pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts))
-                return _upright(pixels, self._facts), reduction
+                return upright(pixels, self._facts), reduction
             except ValueError:  # damaged: Pillow decides whether it can be read
                 self._read_whole()
         assert self._pixels is not None
@@ -93,7 +93,7 @@ class PictureFile:
         self.height, self.width = self._pixels.shape[:2]
 
 
-def _upright(pixels: np.ndarray, facts: JpegFacts) -> np.ndarray:
+def upright(pixels: np.ndarray, facts: JpegFacts) -> np.ndarray:
     """A view of the pixels, nothing copied."""
     exchange, up_down, left_right = _TURNS[facts.orientation]
     turned = pixels.transpose(1, 0, 2) if exchange else pixels
