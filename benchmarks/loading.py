@@ -40,6 +40,7 @@ from benchmarks.feeds import (
     FEEDS,
     FFCV_RAW,
     OURS,
+    OURS_ONE_THREAD,
     OURS_PACKED,
     PACKED,
     RESIZED,
@@ -181,14 +182,21 @@ def run_feed(ask: Ask, watch: Watch | None = None) -> dict[str, Any]:
 
 
 def run_module(module: str, arguments: Sequence[str], watch: Watch | None = None) -> dict[str, Any]:
-    """Runs a module that writes JSON to the argument RESULT; its last words are the reason where it fails."""
+    """Runs a module that writes JSON to the argument RESULT; its last words are the reason where it fails.
+
+    `watch` sees it until the result is there: what an interpreter does to end may take more memory than all before.
+    """
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as words:
         result = Path(folder, "result.json")
         command = [sys.executable, "-m", module, *(str(result) if a == "RESULT" else a for a in arguments)]
         process = subprocess.Popen(command, env=os.environ | QUIET, stdout=words, stderr=words, start_new_session=True)
         deadline = time.monotonic() + LIMIT_SECONDS
+
+        def goes_on() -> bool:
+            return process.poll() is None and not result.exists() and time.monotonic() < deadline
+
         try:
-            sizes = watch(process.pid, lambda: process.poll() is None and time.monotonic() < deadline) if watch else {}
+            sizes = watch(process.pid, goes_on) if watch else {}
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"took more than {LIMIT_SECONDS:.0f} s") from None
@@ -323,8 +331,8 @@ def measure(plan: Plan, seens: Seens, failures: Failures) -> None:
 
 
 def try_measure(plan: Plan, feed: Feed, case: str, setting: str, failures: Failures) -> dict[str, Any] | None:
-    workers = 1 if feed is COPY_LIMIT else 2
-    ask = Ask(feed, case, photos_of(case, plan.cache), setting, workers, seconds=plan.seconds, batches=plan.batches)
+    photos = photos_of(case, plan.cache)
+    ask = Ask(feed, case, photos, setting, feed.workers, seconds=plan.seconds, batches=plan.batches)
     try:
         return run_feed(ask)
     except MeasurementError as failure:
@@ -503,7 +511,7 @@ class Figures:
 
     def highest_peer(self, case: str) -> tuple[str, float] | None:
         """The fastest system that is neither ours nor a limit."""
-        left_out = {feed.title for feed in FEEDS if feed.is_limit} | {OURS.title, OURS_PACKED.title}
+        left_out = {feed.title for feed in FEEDS if feed.is_limit or feed.module == OURS.module}
         found = {s: float(r.value or 0) for (c, s), r in self._rows.items() if c == case and s not in left_out}
         return max(found.items(), key=lambda item: item[1]) if found else None
 
@@ -569,8 +577,9 @@ def peer_target(what: str, peer: tuple[str, float] | None, ours: float | None) -
 
 
 def copy_target(figures: Figures, case: str, what: str) -> Target:
-    share = over(figures.value(TITLES[case], OURS_PACKED.title), figures.value(TITLES[case], COPY_LIMIT.title))
-    return Target(f"packed, {what}, of the memcpy limit", percent(share), 80, "%")
+    """One thread against one core; two threads may well be above that limit."""
+    share = over(figures.value(TITLES[case], OURS_ONE_THREAD.title), figures.value(TITLES[case], COPY_LIMIT.title))
+    return Target(f"packed, {what}, one thread, of the memcpy limit", percent(share), 80, "%")
 
 
 MORE_MEMORY = 1.15  # what "independent, and nearly so of workers" is taken to mean

@@ -66,6 +66,7 @@ class Feed:
         settings: ways to use it; the first one is what won when they were compared, `--settings` compares them again.
         pictures: the type of what a batch holds; none where only images are counted.
         exact: whether it promises every sample once an epoch.
+        workers: processes or threads that load; 1 is for what is compared with a limit of one core.
     """
 
     module: str
@@ -75,6 +76,7 @@ class Feed:
     settings: tuple[str, ...] = ("default",)
     pictures: str | None = "uint8"
     exact: bool = True
+    workers: int = 2
     prepares: bool = False
     launches: bool = False  # whether the launches of the loop are counted beside it
     is_limit: bool = False
@@ -91,12 +93,13 @@ class Feed:
 BASE = Feed("with_torchvision", "DataLoader, Pillow", ("torchvision", "pillow"), launches=True)
 OURS = Feed("with_loopwright", "loopwright", ("loopwright",), launches=True)
 OURS_PACKED = Feed("with_loopwright", "loopwright, packed", ("loopwright",), PACKED, prepares=True)
+OURS_ONE_THREAD = Feed(
+    "with_loopwright", "loopwright, packed, one thread", ("loopwright",), (CROPPED, WHOLE), workers=1, prepares=True
+)
 FFCV_RAW = Feed("with_ffcv", "FFCV raw", ("ffcv", "numba"), (RESIZED, WHOLE), ("3 ahead", "1 ahead"), prepares=True)
 THREADS = Feed("with_threads", "threads in the process, decode_jpeg", ("torchvision",), launches=True)
 DECODE_LIMIT = Feed("limit_decode", "limit: full decode only", ("simplejpeg",), pictures=None, is_limit=True)
-COPY_LIMIT = Feed(
-    "limit_copy", "limit: memcpy, one core", ("numpy",), (RESIZED, CROPPED, WHOLE), pictures=None, is_limit=True
-)
+COPY_LIMIT = Feed("limit_copy", "limit: memcpy, one core", ("numpy",), PACKED, pictures=None, workers=1, is_limit=True)
 FEEDS = (
     BASE,
     Feed("with_usual_script", "DataLoader, Pillow, ToTensor, Normalize", ("torchvision", "pillow"), pictures="float32"),
@@ -111,6 +114,7 @@ FEEDS = (
     FFCV_RAW,
     OURS,
     OURS_PACKED,
+    OURS_ONE_THREAD,
     DECODE_LIMIT,
     Feed("limit_smallest", "limit: decode at 1/8 only", ("simplejpeg",), pictures=None, is_limit=True),
     COPY_LIMIT,
