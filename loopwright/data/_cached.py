@@ -114,7 +114,7 @@ class Cached:
     >>> numbers[1], numbers[1].flags.writeable
     (array([0, 1, 2, 3]), True)
     >>> print(numbers.report())
-    1 of 2 samples in memory, 2.3 KiB of 4.0 GiB
+    1 of 2 samples in memory, 2.2 KiB of 4.0 GiB
     """
 
     def __init__(
