@@ -1,5 +1,6 @@
 """``View``: which part of a picture is shown at which size. Decided before any pixel is read; knows no file formats."""
 
+import functools
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -169,7 +170,7 @@ def _nearest(before: int, after: int) -> np.ndarray:
 def _resize(part: np.ndarray, made: np.ndarray) -> None:
     size = [made.shape[0], made.shape[1]]
     if made.dtype == np.uint8:
-        _RESIZE(_planes(part), size, _planes(made))
+        _choose_resize()(_planes(part), size, _planes(made))
         return
     source = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)).permute(2, 0, 1)[None]
     values = torch.nn.functional.interpolate(source, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
@@ -191,6 +192,7 @@ def _resize_in_place(source: torch.Tensor, size: list[int], out: torch.Tensor) -
     torch.ops.aten._upsample_bilinear2d_aa.out(source, size, False, None, None, out=out)
 
 
+@functools.cache
 def _choose_resize() -> Any:
     """torch's kernel, straight into its place. Its name is private: where it is gone, by way of the public one."""
     source = torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3).permute(0, 3, 1, 2)
@@ -201,6 +203,3 @@ def _choose_resize() -> Any:
     except (AttributeError, RuntimeError, TypeError):
         return _resize_by_public_name
     return _resize_in_place if torch.equal(*made) else _resize_by_public_name
-
-
-_RESIZE = _choose_resize()
