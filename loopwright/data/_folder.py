@@ -9,7 +9,6 @@ from typing import Any
 from PIL import Image
 
 from .._errors import DataError
-from ._cached import LIMIT, Cached
 from ._folds import hold_out
 from ._picture import EXTENSIONS, open_picture
 from ._strings import Paths
@@ -57,7 +56,7 @@ class ImageFolder:
         classes: Sequence[str] | None = None,
         on_error: str = "raise",
         cache: str | os.PathLike[str] | None = None,
-        cache_limit: int | str = LIMIT,
+        cache_limit: int | str = "4 GiB",
     ) -> None:
         self.root, self.split, self.on_error = Path(root), split, on_error
         self._given = list(classes) if classes is not None else []
@@ -72,7 +71,11 @@ class ImageFolder:
         if self._is_held_out(split):
             self._keep_part(folder, split == "val", holdout, seed)
         source = _Plain(self)
-        self.cached = None if cache is None else Cached(source, cache, limit=cache_limit)
+        self.cached: Any = None
+        if cache is not None:
+            from ._cached import Cached  # imported when it is used: most have no cache
+
+            self.cached = Cached(source, cache, limit=cache_limit)
         self._samples = source if self.cached is None else self.cached
 
     def __len__(self) -> int:
