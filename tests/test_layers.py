@@ -10,7 +10,7 @@ import loopwright
 ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"_errors", "_demo", "_cursor", "_signals", "_tee"},
+    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores"},
     {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_stepper", "_environment", "_agenda"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},

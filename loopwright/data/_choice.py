@@ -1,9 +1,9 @@
 """Which engine makes a loader's batches, and why. Knows all engines; reads nothing."""
 
 import multiprocessing
-import os
 from typing import Literal
 
+from .._cores import cores
 from .._errors import ConfigError
 from ._engine import Engine, InProcess, WorkerProcesses
 from ._ring import RingEngine
@@ -42,9 +42,8 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
 
 def default_workers(samples: Samples | None = None) -> int:
     """One a core, leaving one for the loop: at most 16 threads, or 8 processes, which take memory each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = samples is not None and samples.why_not_shown() is None
-    return max(1, min(16 if threads else 8, cores - 1))
+    return max(1, min(16 if threads else 8, cores() - 1))
 
 
 def _is_child() -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .._cores import cores
 from .._errors import ConfigError, DataError
 from .._progress import bar, choose_screen, seconds_text
 from ._contact import Shown, contact_sheet
@@ -70,7 +71,7 @@ def inspect_data(
     listing = list_pictures(path, image=image, label=label, split=split, root=root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is reported, or reads all the same
-        facts = list(_facts(listing, workers or _cores(), progress))
+        facts = list(_facts(listing, workers or cores(), progress))
         groups = _groups(facts, near)
         report = _report(listing, facts, groups)
         if out is not None:
@@ -81,10 +82,6 @@ def inspect_data(
 def _check_out(out: str | Path | None) -> None:
     if out is not None and (Path(out).suffix.lower() != ".png" or not Path(out).absolute().parent.is_dir()):
         raise ConfigError(f"out= (--out) is a .png file in a folder that exists. Found: {str(out)!r}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._cores import cores
 from .._errors import ConfigError, DataError
 from .._progress import bar, choose_screen, seconds_text
 from ._folder import ImageFolder
@@ -68,7 +69,7 @@ def pack(
         tidy(target)
         return Packed(target)
     with PackWriter(target, packing.facts) as writer:
-        _fill(writer, packing, workers or os.cpu_count() or 1, progress)
+        _fill(writer, packing, workers or cores(), progress)
         writer.finish(*packing.contents())
     return Packed(target, check_source=False)
 

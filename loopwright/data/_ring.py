@@ -7,7 +7,7 @@ were left of 384,000. A process with the threads inside takes nothing, and only 
 import collections
 import contextlib
 import ctypes
-import mmap
+import math
 import multiprocessing
 import os
 import queue
@@ -25,6 +25,7 @@ from .._errors import DataError
 from ._collate import collate
 from ._reader import Filled, Reader
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
+from ._shared import SharedMemory
 
 SLOTS = 7
 LENT = 3  # slots that the loop may hold; of more batches it is given copies
@@ -45,7 +46,8 @@ class Ring:
     """Batches in shared memory: one iteration at a time, each batch the loop's own for as long as it holds it."""
 
     def __init__(self, samples: Samples, threads: int, batch_size: int, *, own_process: bool) -> None:
-        self._slots = _shared_memory((SLOTS, batch_size, *samples.size(), 3))
+        shape = (SLOTS, batch_size, *samples.size(), 3)
+        self._slots = np.frombuffer(SharedMemory(math.prod(shape)).bytes, np.uint8).reshape(shape)
         self._filler: _Filler = (_Process if own_process else _Threads)(samples, self._slots, threads)
         self._turn = 0
         self._lent: set[int] = set()
@@ -201,11 +203,6 @@ def _keep_freed_memory() -> None:
         c_library = ctypes.CDLL(None)
         for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             c_library.mallopt(option, 2**30)
-
-
-def _shared_memory(shape: tuple[int, ...]) -> np.ndarray:
-    """Memory that forked processes share, with no name that could be left behind."""
-    return np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
 
 
 class RingEngine:

@@ -1,7 +1,6 @@
 """``loopwright doctor``: what holds a training back, what would lift it, and the proof. Keeps nothing that it trains."""
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Generator, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .._cores import cores
 from .._device import Compute, choose_compute
 from .._files import read_json_lines
 from .._record import SPEED
@@ -99,7 +99,7 @@ class _Doctor:
         loop, waiting = self._loop(loader)
         return Findings(
             stages, _copy_seconds(batch, self._compute) / size, engine, alone, compute, loop, waiting,
-            _cores() / stages.total, str(self._compute.device), _utilisation(self._compute),
+            cores() / stages.total, str(self._compute.device), _utilisation(self._compute),
         )  # fmt: skip
 
     def changes(self, findings: Findings) -> list[Change]:
@@ -124,7 +124,7 @@ class _Doctor:
         return self._loop(self._packed_loader() if change.what == "pack" else loader)
 
     def _more_workers(self) -> Iterator[Change]:
-        now, most = self._pieces.train_loader.workers, _cores()
+        now, most = self._pieces.train_loader.workers, cores()
         for workers in sorted({1, most // 2, max(1, most - 1), most} - {0, now}):
             loader = self._loader(self._pieces.train, workers)
             yield Change(f"workers {now} -> {workers}", f"workers={workers}", self._loader_rate(loader))
@@ -263,10 +263,6 @@ def _utilisation(compute: Compute) -> float:
         return math.nan
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _report(settings: TrainSettings, found: Findings) -> list[str]:
     stages = {
         "read": found.stages.read, "decode": found.stages.decode, "augment": found.stages.augment,
@@ -284,7 +280,7 @@ def _report(settings: TrainSettings, found: Findings) -> list[str]:
         f"loader     {found.loader:.0f} images/s alone: {found.engine}",
         f"compute    {found.compute:.0f} images/s alone",
         f"loop       {found.loop:.0f} images/s, waiting for data {found.waiting:.0%} of its time",
-        f"limit      {found.limit:.0f} images/s: what {_cores()} cores can read, decode and augment, doing nothing else",
+        f"limit      {found.limit:.0f} images/s: what {cores()} cores can read, decode and augment, doing nothing else",
     ]
     if not math.isnan(found.utilisation):
         lines.append(f"device     busy {found.utilisation:.0%} of the time")
