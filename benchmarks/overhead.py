@@ -8,6 +8,7 @@ figure is the median over rounds. How a step is timed inside loops that belong t
 
 from __future__ import annotations
 
+import compileall
 import json
 import random
 import statistics
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import loopwright
 from benchmarks._table import Row, arguments, median_row, print_machine, print_rows, versions, write_json
 from benchmarks._terminal import run_in_terminal
 from benchmarks.loops import BARE, DISPLAYED, LOGGED, ONCE, SYSTEMS, System
@@ -57,6 +59,7 @@ def main() -> None:
 
 def measure(systems: Iterable[System], rounds: int, steps: int) -> tuple[Results, dict[System, str]]:
     """Every system in every case, `rounds` times in random order; and why a system could not be measured."""
+    compile_as_installed()
     results: Results = {}
     failures: dict[System, str] = {}
     runs = [(system, case) for system in systems for case in system.cases]
@@ -76,6 +79,11 @@ def measure(systems: Iterable[System], rounds: int, steps: int) -> tuple[Results
             took = f"({time.perf_counter() - began:.0f} s)"
             print(f"  round {number + 1}/{rounds}  {system.title:30}{case:10}{figures}  {took}", flush=True)
     return results, failures
+
+
+def compile_as_installed() -> None:
+    """loopwright's bytecode, which pip writes for what it installs: an editable copy may be without."""
+    compileall.compile_dir(str(Path(loopwright.__file__).parent), quiet=1)
 
 
 def measure_once(system: System, case: str, steps: int) -> Measured:

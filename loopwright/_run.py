@@ -48,9 +48,7 @@ from ._stopping import Stopping, direction_of
 from ._tee import Tee
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
-from .data._loader import Loader
-from .data._shard_stream import ShardStream
-from .data._source import Batch, Source, open_source
+from .data._source import Batch, OwnLoader, Source, open_source
 
 SPEED_SECONDS = 1.0  # between two lines of speed.jsonl
 
@@ -205,7 +203,7 @@ class Run:
         self._phase = ""  # the name of the evaluation
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
-        self._loaders: weakref.WeakSet[Loader | ShardStream] = weakref.WeakSet()  # with workers that end with the run
+        self._loaders: weakref.WeakSet[OwnLoader] = weakref.WeakSet()  # with workers that end with the run
 
     def _choose_seed(self, resumes: bool) -> None:
         self._seeded = self.seed is not None
@@ -348,7 +346,7 @@ class Run:
         """
         self._check_open("batches")
         source = open_source(loader)
-        if isinstance(loader, Loader | ShardStream):
+        if isinstance(loader, OwnLoader):
             self._loaders.add(loader)
         return itertools.chain.from_iterable(
             self._loop(source)

@@ -31,7 +31,8 @@ from loopwright.data._shard_fields import Fields
 from loopwright.data._shard_names import expand_braces, find_shards
 from loopwright.data._shard_samples import ShardFault, ShardSample, shard_samples, split_name
 from loopwright.data._shuffle_buffer import ShuffleBuffer
-from loopwright.data._source import StreamSource, open_source
+from loopwright.data._source import open_source
+from loopwright.data._stream_source import StreamSource
 from loopwright.data._tar import Archive, BrokenTar
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than cores

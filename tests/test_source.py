@@ -21,7 +21,8 @@ from torchvision.transforms import v2
 
 from loopwright._seed import capture_rng, restore_rng, seed_everything
 from loopwright.data._loader import Loader
-from loopwright.data._source import IterableSource, LoaderSource, count_samples, open_source
+from loopwright.data._loader_source import LoaderSource
+from loopwright.data._source import IterableSource, count_samples, open_source
 from loopwright.data._transforms import RandomResizedCrop
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than cores

@@ -7,12 +7,14 @@ from .._errors import CheckpointError, ConfigError, DataError
 from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._collate import collate as default_collate
 from ._engine import Engine
+from ._loader_source import LoaderSource
 from ._normalize import Normalize, NormalizeRoles
 from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
+from ._source import OwnLoader, Source
 
 
-class Loader:
+class Loader(OwnLoader):
     """Batches from any map-style dataset.
 
     The order comes from (seed, epoch) and the randomness of each sample from (seed, epoch, sample), never from the
@@ -138,6 +140,10 @@ class Loader:
                 passed_over = 0
             else:
                 passed_over += batch.drawn
+
+    def source(self) -> Source:
+        """The same batches for ``run.batches``, from any place on."""
+        return LoaderSource(self)
 
     def state_dict(self) -> dict[str, int]:
         """Where the iteration is: a batch that was handed out counts as seen."""

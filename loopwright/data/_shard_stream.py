@@ -20,6 +20,8 @@ from ._samples import BatchKey, LoadedBatch, LoadFailure, Samples
 from ._shard_fields import USUAL, Fields, ShardFile
 from ._shard_names import find_shards
 from ._shard_walk import START, RawSample, ShardSource, ShardWalk, WalkPlace
+from ._source import OwnLoader, Source
+from ._stream_source import StreamSource
 
 _MOST_WORKERS = 4  # each unpacks all shards: more of them soon do little else
 
@@ -31,7 +33,7 @@ class StreamBatch(NamedTuple):
     place: WalkPlace
 
 
-class ShardStream:
+class ShardStream(OwnLoader):
     """Batches of samples in tar archives of the WebDataset format, which are read from front to end: also compressed ones
     (gzip), and those that come through a pipe. Plain files are better read by ``Shards`` and a ``Loader``.
 
@@ -141,6 +143,10 @@ class ShardStream:
                 passed_over = 0
             else:
                 passed_over += batch.drawn
+
+    def source(self) -> Source:
+        """The same batches for ``run.batches``, from any place on."""
+        return StreamSource(self)
 
     def facts(self) -> dict[str, Any]:
         """What must be the same for a place to mean the same."""

@@ -1,6 +1,6 @@
-"""What ``run.batches`` reads from: a ``Loader``, a ``ShardStream``, any iterable of batches, and how to resume them."""
+"""What ``run.batches`` reads from, and how to resume it: a loader of our own, or any iterable of batches."""
 
-import collections
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -8,14 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._errors import CheckpointError
 from .._nested import leaves
 from .._seed import capture_rng, restore_rng, sample_seed
-from ._loader import Loader
 from ._normalize import Normalize, NormalizeRoles
-from ._samples import LoadedBatch
-from ._shard_stream import ShardStream
-from ._shard_walk import START, WalkPlace
 
 
 class Batch(NamedTuple):
@@ -49,67 +44,18 @@ class Source(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class LoaderSource:
-    """A ``Loader``: any place can be reached at once; all there is to remember is that its data are the same."""
+class OwnLoader(ABC):
+    """What our own loaders have besides their batches: they know how they are read, and their workers end with the run."""
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-        self.normalize = loader.normalize
-        self.draws_here = False  # it puts the generators back
+    skipped: list[str]  # messages about the samples that were left out
 
-    def length(self) -> int | None:
-        return len(self._loader)
+    @abstractmethod
+    def source(self) -> Source:
+        """The same batches for ``run.batches``, from any place on."""
 
-    def describe(self) -> str:
-        return self._loader.engine
-
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
-        for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
-            yield Batch(batch.data, batch.count, batch.drawn)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"samples": self._loader.samples}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        before, now = state.get("samples", self._loader.samples), self._loader.samples
-        if before != now:
-            raise CheckpointError(
-                f"the checkpoint was taken in the middle of an epoch of {before} samples, and now there are {now}: their "
-                "order would be another. Put the data back as they were, or begin a new run from the weights"
-            )
-
-
-class StreamSource:
-    """A ``ShardStream``: a place is what it says of itself behind a batch, kept for the last few, as some are read ahead."""
-
-    def __init__(self, stream: ShardStream) -> None:
-        self._stream = stream
-        self.normalize: Normalize | NormalizeRoles | None = stream.normalize
-        self.draws_here = False  # it puts the generators back
-        self._places: collections.deque[WalkPlace] = collections.deque(maxlen=3)
-
-    def length(self) -> int | None:
-        return None
-
-    def describe(self) -> str:
-        return self._stream.engine
-
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
-        start = next((place for place in self._places if place.position == drawn), START) if drawn else START
-        for batch, place in self._stream.loaded_batches(
-            epoch, start=start, pass_over=drawn - start.position, seed=seed
-        ):
-            assert isinstance(batch, LoadedBatch)
-            self._places.append(place)
-            yield Batch(batch.data, batch.count, batch.drawn)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"stream": self._stream.facts(), "places": [place.state() for place in self._places]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if "stream" in state:
-            self._stream.check_facts(state["stream"])
-            self._places.extend(WalkPlace.of(place) for place in state["places"])
+    @abstractmethod
+    def close(self) -> None:
+        """End the workers."""
 
 
 class IterableSource:
@@ -181,9 +127,7 @@ def _own_generators(batches: Any) -> list[torch.Generator]:
 
 
 def open_source(loader: Any) -> Source:
-    if isinstance(loader, ShardStream):
-        return StreamSource(loader)
-    return LoaderSource(loader) if isinstance(loader, Loader) else IterableSource(loader)
+    return loader.source() if isinstance(loader, OwnLoader) else IterableSource(loader)
 
 
 def count_samples(batch: Any) -> int:
