@@ -16,8 +16,8 @@ NAMES: tuple[EngineName, ...] = ("auto", "ring", "threads", "processes", "here")
 def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> tuple[Engine, str]:
     """An engine, and the reason for it in words.
 
-    - ``"ring"``: one process with as many threads as there are workers, which put pictures into shared memory.
-    - ``"threads"``: the same threads in this process.
+    - ``"ring"``: processes that put pictures straight into batches in shared memory.
+    - ``"threads"``: threads of this process that do the same.
     - ``"processes"``: worker processes, for any dataset and transform.
     - ``"here"``: each batch is made when it is asked for, in this process.
 
@@ -32,18 +32,17 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
         if _is_child():
             return InProcess(samples), "in this process: a worker process may have none of its own"
         return WorkerProcesses(samples, workers), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
-    threads = _count(workers, "thread", "s")
     if name == "threads" or _is_child() or "fork" not in multiprocessing.get_all_start_methods():
         why = "as asked" if name == "threads" else "no process can be forked here"
-        return RingEngine(samples, workers, own_process=False), f"{threads} in this process: {why}"
-    why = "its pictures are decoded straight into shared memory"
-    return RingEngine(samples, workers, own_process=True), f"a process with {threads}: {why}"
+        return RingEngine(samples, workers, own_processes=False), f"{_count(workers, 'thread', 's')}: {why}"
+    why = f"{_count(workers, 'process', 'es')} with shared memory: pictures are decoded straight into batches"
+    return RingEngine(samples, workers, own_processes=True), why
 
 
 def default_workers(samples: Samples | None = None) -> int:
-    """One a core, leaving one for the loop: at most 16 threads, or 8 processes, which take memory each."""
-    threads = samples is not None and samples.why_not_shown() is None
-    return max(1, min(16 if threads else 8, cores() - 1))
+    """One a core, leaving one for the loop: at most 16 that share memory, or 8 that take memory each."""
+    shared = samples is not None and samples.why_not_shown() is None
+    return max(1, min(16 if shared else 8, cores() - 1))
 
 
 def _is_child() -> bool:

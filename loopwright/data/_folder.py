@@ -191,8 +191,8 @@ class _Plain:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return open_picture(self._folder.paths[index]), self._folder.labels[index]
 
-    def undecoded(self, index: int) -> tuple[Path, int]:
-        return self._folder.paths[index], self._folder.labels[index]
+    def undecoded(self, index: int) -> tuple[str, int]:
+        return self._folder.paths.text(index), self._folder.labels[index]
 
     def __repr__(self) -> str:
         return repr(self._folder)

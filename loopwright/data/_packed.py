@@ -12,6 +12,7 @@ from PIL import Image
 
 from .._errors import DataError
 from ._pack_file import PackReader
+from ._shared import SharedMemory
 from ._undecoded import PictureFile
 from ._view import Pixels, Viewable
 
@@ -22,7 +23,7 @@ class Packed:
     """The pictures and targets of a pack, as a map-style dataset of (RGB picture, target).
 
     All processes and runs share its pages; nothing is read before it is used. Each record is checked against its
-    checksum when a process first reads it.
+    checksum when it is first read.
 
     Args:
         path: a file that ``lw.pack`` or ``loopwright pack`` made.
@@ -54,7 +55,7 @@ class Packed:
         self.skipped: list[str] = facts["skipped"]
         self._targets, self._names = self._file.array("targets"), facts["names"]
         self._raw = self.recipe["format"] == "raw"
-        self._read = bytearray(len(self))  # which records this process has checked
+        self._read = SharedMemory(len(self)).bytes  # which records were checked, by this process or its children
         if check_source:
             self._check_source()
 
@@ -105,7 +106,7 @@ class Packed:
         return [self.name_of(index) for index in range(len(self)) if not self._file.is_whole(index)]
 
     def _record(self, index: int) -> np.ndarray:
-        """The bytes of a record, checked when this process first reads it."""
+        """The bytes of a record, checked when it is first read."""
         if not self._read[index]:
             if not self._file.is_whole(index):
                 raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")

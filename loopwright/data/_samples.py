@@ -97,8 +97,7 @@ class Samples:
         sides = getattr(dataset, "sides", None)
         if transform is None and sides is not None:
             self.transform = self.geometry = Whole()
-        #: How many samples it pays to show at once.
-        self.rows = 16 if isinstance(self.geometry, Cut) and self.geometry.placed and sides is not None else 1
+        self._cuts = isinstance(self.geometry, Cut) and self.geometry.placed and sides is not None
         #: How to have several pictures together, not decoded; None where they come decoded.
         self._joint = getattr(dataset, "joint", None) if leading_geometry(transform) is not None else None
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
@@ -133,15 +132,15 @@ class Samples:
         assert self.geometry is not None
         return self.geometry.size, self.geometry.size
 
-    def show(self, key: BatchKey, rows: range, rng: SampleRandom, out: np.ndarray) -> list[Any]:
-        """Put the pictures of some rows of a batch into ``out``, uint8 (batch, H, W, 3); what else these samples hold
-        comes back, or ``Unreadable``.
+    def show(self, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> list[Any]:
+        """Put the pictures of some samples into ``out``, uint8 (samples, H, W, 3); what else these samples hold comes
+        back, or ``Unreadable``.
 
         The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
         """
-        if self.rows > 1:
-            return self._cut(key, rows, out)
-        return [self._show_one(key.indices[row], key, rng, out[row]) for row in rows]
+        if self._cuts:
+            return self._cut(key, out)
+        return [self._show_one(index, key, rng, room) for index, room in zip(key.indices, out, strict=True)]
 
     def _show_one(self, index: int, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> Any:
         assert self.geometry is not None
@@ -154,22 +153,22 @@ class Samples:
             return self._left_out(self._named(error, index))
         return rest
 
-    def _cut(self, key: BatchKey, rows: range, out: np.ndarray) -> list[Any]:
+    def _cut(self, key: BatchKey, out: np.ndarray) -> list[Any]:
         """The same for pictures in memory that are all alike: drawn for all at once, then only copied."""
         assert isinstance(self.geometry, Cut)
         height, width = self._dataset.sides
         wide, high = self.geometry.part(width, height)
-        indices = np.array(key.indices[rows.start : rows.stop])
+        indices = np.array(key.indices)
         drawn = sample_uniforms(key.seed, key.epoch, indices, self.geometry.draws)
         places = zip(*(values.tolist() for values in self.geometry.place(width, height, drawn)), strict=True)
         rests: list[Any] = [[target] for target in self._dataset.targets(indices)]
-        for number, (row, (left, top, flip)) in enumerate(zip(rows, places, strict=True)):
+        for number, (index, (left, top, flip)) in enumerate(zip(key.indices, places, strict=True)):
             try:
-                pixels = self._dataset.pixels(key.indices[row])
+                pixels = self._dataset.pixels(index)
             except DataError as error:
-                rests[number] = self._left_out(self._named(error, key.indices[row]))
+                rests[number] = self._left_out(self._named(error, index))
                 continue
-            copy_part(pixels[top : top + high, left : left + wide], out[row], flip)
+            copy_part(pixels[top : top + high, left : left + wide], out[number], flip)
         return rests
 
     def sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:

@@ -198,6 +198,7 @@ class RandomResizedCrop(Geometry):
         _check_range("RandomResizedCrop: ratio", ratio, 0.0, math.inf)
         _check_probability("RandomResizedCrop: flip", flip)
         self.size, self.scale, self.ratio, self.flip = size, (scale[0], scale[1]), (ratio[0], ratio[1]), flip
+        self._log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
 
     def plan(self, width: int, height: int, rng: random.Random) -> View:
         box = self.box(width, height, rng)
@@ -205,10 +206,10 @@ class RandomResizedCrop(Geometry):
 
     def box(self, width: int, height: int, rng: random.Random) -> Box:
         """The part to take, as left, top, right, bottom in pixels; ten tries, then the largest central part."""
-        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        (least, most), (low, high) = self.scale, self._log_ratio
         for _ in range(10):
-            area = width * height * rng.uniform(*self.scale)
-            ratio = math.exp(rng.uniform(low, high))
+            area = width * height * (least + (most - least) * rng.random())
+            ratio = math.exp(low + (high - low) * rng.random())
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
                 left, top = _randint(rng, width - w), _randint(rng, height - h)

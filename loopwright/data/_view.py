@@ -158,8 +158,17 @@ def copy_part(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
     """Copy pixels (H, W, C) to where there is room for as many, mirrored left to right if asked; both may be one."""
     if flip and source.dtype == np.uint8:
         _planes(target).copy_(_planes(source).flip(-1))  # many times faster than NumPy's backward steps of three bytes
+    elif flip:
+        target[...] = source[:, ::-1].copy()
+    elif _whole_rows(source) and _whole_rows(target):  # row by row: twice as fast as pixel by pixel
+        np.copyto(target.reshape(len(target), -1), source.reshape(len(source), -1))
     else:
-        target[...] = source[:, ::-1].copy() if flip else source
+        target[...] = source
+
+
+def _whole_rows(pixels: np.ndarray) -> bool:
+    """Whether the pixels of a row lie side by side, so that (H, W * C) is the same memory."""
+    return pixels.strides[1:] == (pixels.shape[2] * pixels.itemsize, pixels.itemsize)
 
 
 def _nearest(before: int, after: int) -> np.ndarray:
@@ -178,10 +187,21 @@ def _resize(part: np.ndarray, made: np.ndarray) -> None:
 
 
 def _planes(pixels: np.ndarray) -> torch.Tensor:
-    """(H, W, C) in memory as torch's (1, C, H, W), nothing copied."""
-    if not (pixels.flags.writeable and all(stride >= 0 for stride in pixels.strides)):
-        pixels = pixels.copy()  # torch has neither read-only nor backward arrays
+    """(H, W, C) in memory as torch's (1, C, H, W), nothing copied, to be written to only where ``pixels`` may be."""
+    if min(pixels.strides) < 0:
+        pixels = pixels.copy()  # torch has no backward arrays
+    elif not pixels.flags.writeable:
+        pixels = np.asarray(_Unlocked(pixels))
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+class _Unlocked:
+    """Memory that torch is to read and that NumPy calls read-only, such as a file's: torch has no word for it."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        facts = pixels.__array_interface__
+        self.__array_interface__ = facts | {"data": (facts["data"][0], False)}
+        self._held = pixels
 
 
 def _resize_by_public_name(source: torch.Tensor, size: list[int], out: torch.Tensor) -> None:
