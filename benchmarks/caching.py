@@ -25,7 +25,7 @@ WORKERS = (0, 1, 2)
 MEMORY_WORKERS = (1, 4)
 SYSTEMS = {"files": None, "cache='memory'": "memory", "a cache on disk": "path"}
 QUIET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-ENGINES = {"ring": "a process with threads", "processes": "worker processes"}
+ENGINES = {"ring": "the ring", "processes": "worker processes"}
 
 
 def main() -> None:

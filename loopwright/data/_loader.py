@@ -30,8 +30,8 @@ class Loader(OwnLoader):
         sample_transform: for the whole sample, after ``transform``.
         shuffle: visit the samples in a new order each epoch.
         drop_last: leave out a last batch that is short.
-        workers: how many read ahead: threads in a process of their own where ``transform`` is a crop of loopwright's
-            and the dataset has files (``undecoded``), else worker processes; 0 reads in this process. Default: by the
+        workers: how many processes read ahead: straight into batches in shared memory where ``transform`` is a crop of
+            loopwright's and the dataset has files (``undecoded``); 0 reads in this process. Default: by the
             number of cores. They begin with the first batch and have the dataset and transforms as these are then;
             ``close`` ends them.
         seed: of order and augmentation. Default: the run's seed inside ``run.batches``, else 0.
@@ -45,7 +45,7 @@ class Loader(OwnLoader):
             ``None`` says it for each part of a batch that is a dictionary; parts that it does not name stay as they are.
         on_error: ``"raise"`` names the unreadable picture and stops, ``"skip"`` leaves it out and lists it in
             ``loader.skipped``. Default: what the dataset says, else ``"raise"``.
-        engine: who makes the batches, the same ones whoever it is: ``"ring"`` (a process with threads and shared
+        engine: who makes the batches, the same ones whoever it is: ``"ring"`` (processes that fill shared
             memory), ``"threads"`` in this process, ``"processes"``, ``"here"``. Default: the fastest that can;
             ``loader.engine`` says which and why.
 
