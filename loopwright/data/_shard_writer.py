@@ -109,10 +109,19 @@ def _there(pattern: str) -> list[Path]:
 
 def _samples(dataset: Any, fields: Sequence[str] | None) -> Iterator[Sample]:
     digits = max(6, len(str(len(dataset) - 1)))
-    read = dataset.undecoded if hasattr(dataset, "undecoded") else dataset.__getitem__
+    read = (
+        (lambda index: _with_path(dataset.undecoded(index))) if hasattr(dataset, "undecoded") else dataset.__getitem__
+    )
     for index in range(len(dataset)):
         files = _files(read(index), fields, f"sample {index}")
         yield {f"{index:0{digits}}.{extension}": files[extension] for extension in sorted(files)}
+
+
+def _with_path(sample: Any) -> Any:
+    """A sample that is not decoded begins with its picture's path, which may be a string: here those are texts."""
+    if isinstance(sample, tuple) and sample and isinstance(sample[0], str):
+        return (Path(sample[0]), *sample[1:])
+    return sample
 
 
 def _files(sample: Any, fields: Sequence[str] | None, place: str) -> dict[str, bytes]:
