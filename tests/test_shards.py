@@ -324,7 +324,7 @@ def test_a_folder_comes_back_as_it_was(photos: FewPhotos, plain: list[Path]) -> 
     for index in range(len(photos)):
         path, label = photos.undecoded(index)
         picture, number = shards.files(index)
-        assert (picture.data, int(number.data)) == (path.read_bytes(), label)
+        assert (picture.data, int(number.data)) == (Path(path).read_bytes(), label)
         assert shards[index] == photos[index]
     assert shards.name_of(-1) == f"{plain[-1]}/000046.jpg"
     assert shards.labels.tolist() == [photos.undecoded(index)[1] for index in range(len(photos))]

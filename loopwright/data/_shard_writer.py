@@ -109,11 +109,10 @@ def _there(pattern: str) -> list[Path]:
 
 def _samples(dataset: Any, fields: Sequence[str] | None) -> Iterator[Sample]:
     digits = max(6, len(str(len(dataset) - 1)))
-    read = (
-        (lambda index: _with_path(dataset.undecoded(index))) if hasattr(dataset, "undecoded") else dataset.__getitem__
-    )
+    undecoded = getattr(dataset, "undecoded", None)
     for index in range(len(dataset)):
-        files = _files(read(index), fields, f"sample {index}")
+        sample = dataset[index] if undecoded is None else _with_path(undecoded(index))
+        files = _files(sample, fields, f"sample {index}")
         yield {f"{index:0{digits}}.{extension}": files[extension] for extension in sorted(files)}
 
 
