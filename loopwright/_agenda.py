@@ -22,6 +22,7 @@ class Agenda:
         self.limits = Limits([0])
         self.stop_reason: str | None = None
         self._steps_per_epoch: int | None = None
+        self._retry_at = math.inf  # when to try again what could not be saved
         self.next_report = self.next_save = self.next_step = self.next_time = math.inf
 
     def begin_loop(self, steps_per_epoch: int | None) -> None:
@@ -38,16 +39,20 @@ class Agenda:
             self.next_save = self._save.next_step(step, cursor.epoch, cursor.epoch_step, self._steps_per_epoch)
         self.next_step = min(self.next_report, self.next_save, self.limits.steps)
         deadline = self._began - self._elapsed_before + self.limits.seconds
-        self.next_time = min(next_draw, self._saved_at + self._save.seconds, deadline)
+        self.next_time = min(next_draw, self._saved_at + self._save.seconds, self._retry_at, deadline)
 
     def save_is_due(self, step: int, now: float) -> bool:
-        return step >= self.next_save or now >= self._saved_at + self._save.seconds
+        return step >= self.next_save or now >= min(self._saved_at + self._save.seconds, self._retry_at)
 
     def save_is_due_after(self, epochs_done: int) -> bool:
         return self._save.at_epoch(epochs_done) or self.save_is_due(-1, time.perf_counter())
 
     def saved(self) -> None:
-        self._saved_at = time.perf_counter()
+        self._saved_at, self._retry_at = time.perf_counter(), math.inf
+
+    def save_again(self, seconds: float) -> None:
+        """A save is due in so many seconds, whatever else is."""
+        self._retry_at = time.perf_counter() + seconds
 
     def stop(self, reason: str) -> None:
         """End after this step; the first reason counts."""

@@ -5,7 +5,8 @@
       step-000500/      manifest.json (sizes, checksums) and one file an object: model.pt, optimizer.pt, ...
 
 A save writes aside, flushes, renames, flushes the folder, then replaces the index. A kill at any instant leaves the
-old index or the new one, and both name complete folders only; leftovers are swept at the next save.
+old index or the new one, and both name complete folders only; leftovers are swept at the next save. In the background
+the same is done by a thread, from a copy of the states.
 """
 
 import contextlib
@@ -25,7 +26,9 @@ import torch
 from ._errors import CheckpointError
 from ._files import json_text as _json_text
 from ._files import read_json, sync_folder, write_json, write_synced
+from ._staging import Staging
 from ._state import plain_state
+from ._writer import Writer
 
 FORMAT = 1
 _SAVED_NAME = re.compile(r"step-\d{6,}(\.\d+)?|\.step-\d{6,}(\.\d+)?\.\d+\.tmp|\.index\.json\.\d+\.tmp")
@@ -67,7 +70,7 @@ class _Checksum:
 def _write_object(path: Path, state: Any) -> dict[str, int]:
     file = _Checksum(path)
     try:
-        torch.save(plain_state(state, path.stem), file)  # type: ignore[arg-type] - all that it needs is write and flush
+        torch.save(state, file)  # type: ignore[arg-type] - all that it needs is write and flush
     finally:
         file.close()
     return {"size": file.size, "crc32": file.crc32}
@@ -90,6 +93,7 @@ class Checkpoints:
         keep_best: how many of the best to keep for each metric that was saved with a direction.
         keep: instead of the two numbers, a function from all entries (oldest first) to those to keep; the newest is
             always kept.
+        written: called in the background thread whenever a save in the background has ended, well or not.
 
     >>> import tempfile
     >>> saved = Checkpoints(tempfile.mkdtemp() + "/checkpoints")
@@ -105,6 +109,7 @@ class Checkpoints:
         keep_last: int = 2,
         keep_best: int = 1,
         keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
+        written: Callable[[], object] = lambda: None,
     ) -> None:
         if keep_last < 1 or keep_best < 0:
             raise ValueError(f"keep_last must be 1 or more and keep_best 0 or more. Found: {keep_last}, {keep_best}")
@@ -112,27 +117,43 @@ class Checkpoints:
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self.entries: list[Entry] = []
         self.modes: dict[str, Mode] = {}
+        self._writer, self._staging = Writer(written), Staging()
+        self._pending: Entry | None = None  # being written in the background
         self._read_index()
 
     @property
     def latest(self) -> Entry | None:
-        """The newest checkpoint, or None."""
+        """The newest complete checkpoint, or None."""
         return self.entries[-1] if self.entries else None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a save in the background goes on."""
+        return self._writer.is_busy
+
+    @property
+    def known(self) -> list[Entry]:
+        """All entries, oldest first, and the one that is being written."""
+        return [*self.entries, self._pending] if self._pending is not None else self.entries
+
     def best(self, metric: str | None = None) -> Entry | None:
-        """The best checkpoint by a metric (by default the first one that was saved with a direction), or None."""
-        return self._best_of(self.entries, metric or next(iter(self.modes), ""))
+        """The best checkpoint by a metric (by default the first one that was saved with a direction), or None.
+
+        One that is still being written counts.
+        """
+        return self._best_of(self.known, metric or next(iter(self.modes), ""))
 
     def is_best(self, metric: str, value: float, mode: Mode, k: int = 1) -> bool:
         """Whether a value would be among the best ``k``. NaN never is; an equal value does not displace an older one."""
         if math.isnan(value):
             return False
         sign = 1 if mode == "max" else -1
-        rivals = [e.metrics[metric] for e in self.entries if not math.isnan(e.metrics.get(metric, math.nan))]
+        rivals = [e.metrics[metric] for e in self.known if not math.isnan(e.metrics.get(metric, math.nan))]
         return sum(sign * rival >= sign * value for rival in rivals) < k
 
     def clear(self) -> None:
         """Remove all checkpoints and the index."""
+        self.settle()
         self.entries, self.modes = [], {}
         (self.folder / "index.json").unlink(missing_ok=True)
         self._sweep()
@@ -145,6 +166,8 @@ class Checkpoints:
         epoch: float = 0,
         metrics: Mapping[str, float] | None = None,
         best: Mapping[str, Mode] | None = None,
+        background: bool = False,
+        first: Callable[[], object] = lambda: None,
     ) -> Entry:
         """Save states as one checkpoint and make it the latest.
 
@@ -152,17 +175,41 @@ class Checkpoints:
             objects: names to states (tensors, plain values and containers of them); each becomes one file.
             metrics: measured at this very step, with these very weights.
             best: for which of the metrics a best checkpoint is kept, and its direction.
+            background: copy the states and come back; ``settle`` waits until they are written, byte for byte the same.
+            first: called before anything is written, in the background too: other files that must be on disk by then.
+
+        Raises:
+            OSError: it could not be written (in the background: from ``settle``); what was saved before is as good as ever.
         """
+        self.settle()
+        entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
+        states = {name: plain_state(state, name) for name, state in objects.items()}
+        if not background:
+            first()
+            self._commit(entry, states, best or {})
+            return entry
+        copies = self._staging.copy(states)
+        self._pending = entry
+        self.modes.update(best or {})
+        self._writer.begin(lambda: (first(), self._commit(entry, copies, best or {})))
+        return entry
+
+    def settle(self) -> None:
+        """Wait for a save in the background, and raise what went wrong with it."""
+        try:
+            self._writer.wait()
+        finally:
+            self._pending = None
+
+    def _commit(self, entry: Entry, states: Mapping[str, Any], best: Mapping[str, Mode]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
-        self._write_folder(entry, objects)
-        self.modes.update(best or {})
-        kept = self._kept([*self.entries, entry])
-        self._write_index(kept)
-        self.entries = kept
+        self._write_folder(entry, states)
+        modes = self.modes | dict(best)
+        kept = self._kept([*self.entries, entry], modes)
+        self._write_index(kept, modes)
+        self.entries, self.modes = kept, modes
         self._sweep()
-        return entry
 
     def load(self, which: str = "latest", *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
         """The states of one checkpoint, checked against their checksums.
@@ -172,7 +219,27 @@ class Checkpoints:
             only: the name of one object, to read no other file.
             device: where its tensors go; they may have been saved on any other.
         """
+        self.settle()
         return read_checkpoint(self.folder / self.find(which).name, only=only, device=device)
+
+    def newest_sound(self) -> tuple[Entry, list[str]]:
+        """The newest checkpoint whose files are what they were when it was saved, and what is wrong with newer ones.
+
+        These are forgotten; their folders are removed by the next save.
+
+        Raises:
+            CheckpointError: none is sound.
+        """
+        wrong: list[str] = []
+        for entry in reversed(self.entries):
+            try:
+                check_checkpoint(self.folder / entry.name)
+            except CheckpointError as error:
+                wrong.append(str(error))
+                continue
+            self.entries = self.entries[: self.entries.index(entry) + 1]
+            return entry, wrong
+        raise CheckpointError("no checkpoint can be used:\n" + "\n".join(wrong or [f"{self.folder} has none"]))
 
     def find(self, which: str) -> Entry:
         """The entry that a name stands for; ``CheckpointError`` lists what is there when there is none."""
@@ -190,12 +257,12 @@ class Checkpoints:
     def _best_of(self, entries: Sequence[Entry], metric: str) -> Entry | None:
         return next(iter(_ranked(entries, metric, self.modes.get(metric, "max"))), None)
 
-    def _kept(self, entries: list[Entry]) -> list[Entry]:
+    def _kept(self, entries: list[Entry], modes: Mapping[str, Mode]) -> list[Entry]:
         if self._keep is not None:
             chosen = list(self._keep(tuple(entries)))
         else:
             chosen = entries[-self._keep_last :]
-            for metric, mode in self.modes.items():
+            for metric, mode in modes.items():
                 chosen = [*chosen, *_ranked(entries, metric, mode)[: self._keep_best]]
         names = {entry.name for entry in chosen} | {entries[-1].name}
         return [entry for entry in entries if entry.name in names]
@@ -231,12 +298,14 @@ class Checkpoints:
                 with contextlib.suppress(OSError):  # a file manager looking at it is no reason to stop training
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _write_index(self, entries: list[Entry]) -> None:
+    def _write_index(self, entries: list[Entry], modes: Mapping[str, Mode]) -> None:
         index = {
             "format": FORMAT,
             "latest": entries[-1].name,
-            "best": {metric: best.name for metric in self.modes if (best := self._best_of(entries, metric))},
-            "modes": self.modes,
+            "best": {
+                metric: ranked[0].name for metric, mode in modes.items() if (ranked := _ranked(entries, metric, mode))
+            },
+            "modes": dict(modes),
             "checkpoints": [asdict(e) | {"metrics": _json_metrics(e.metrics)} for e in entries],
         }
         write_json(self.folder / "index.json", index)
@@ -289,6 +358,13 @@ def read_checkpoint(folder: str | Path, *, only: str | None = None, device: str 
     return {name.removesuffix(".pt"): _read_object(folder / name, facts, device) for name, facts in files.items()}
 
 
+def check_checkpoint(folder: str | Path) -> None:
+    """Compare all files with their sizes and checksums; ``CheckpointError`` names what differs. Reads no tensors."""
+    folder = Path(folder)
+    for name, facts in _manifest_files(folder).items():
+        _check_file(folder / name, facts)
+
+
 def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
     path = folder / "manifest.json"
     if not path.is_file():
@@ -305,13 +381,17 @@ def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
     return files
 
 
-def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device) -> Any:
+def _check_file(path: Path, facts: Mapping[str, int]) -> None:
     found = path.stat().st_size if path.exists() else None
     if found != facts["size"]:
         state = "is missing" if found is None else f"has {found:,} bytes and should have {facts['size']:,}"
         raise CheckpointError(f"{path} {state}: the checkpoint is damaged; use another one of this run")
     if _crc32(path) != facts["crc32"]:
         raise CheckpointError(f"{path} does not match its checksum: it is damaged; use another one of this run")
+
+
+def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device) -> Any:
+    _check_file(path, facts)
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file

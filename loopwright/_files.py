@@ -1,6 +1,7 @@
 """Files that are whole or absent: atomic replacement, flushing to disk, JSON and JSON lines. Knows nothing of runs."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -78,10 +79,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 class JsonLines:
-    """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none."""
+    """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none.
+
+    Lines that a full disk does not take wait in memory for the next one, and ``settle`` says what is wrong.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._waiting: list[bytes] = []
         self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def append(self, values: Mapping[str, Any]) -> None:
@@ -89,7 +94,18 @@ class JsonLines:
             line = _ENCODER.encode(dict(values))
         except ValueError:  # a number that JSON has not
             line = _ENCODER.encode(strict_number(dict(values)))
-        self._file.write(line.encode() + b"\n")
+        self._waiting.append(line.encode() + b"\n")
+        with contextlib.suppress(OSError):
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        data = b"".join(self._waiting)
+        written = self._file.write(data) or 0
+        if written == len(data):
+            self._waiting.clear()
+            return
+        os.ftruncate(self._file.fileno(), self.size() - written)  # a part of a line is none
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def size(self) -> int:
         """Bytes in the file now: a mark that ``cut`` can go back to."""
@@ -97,9 +113,16 @@ class JsonLines:
 
     def cut(self, size: int) -> None:
         """Forget every line after the first ``size`` bytes."""
+        self._waiting.clear()
         os.ftruncate(self._file.fileno(), size)
 
+    def settle(self) -> None:
+        """All lines are in the file, or ``OSError``."""
+        if self._waiting:
+            self._write_waiting()
+
     def sync(self) -> None:
+        """What is in the file is on disk, or ``OSError``."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

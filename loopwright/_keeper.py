@@ -1,8 +1,10 @@
 """``Keeper``: saves a run at a boundary and brings a resumed one back to it. Decides neither when nor whether to."""
 
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ._agenda import Agenda
 from ._checkpoints import Checkpoints, Entry, Mode
@@ -12,7 +14,12 @@ from ._ledger import Ledger
 from ._record import Record
 from ._registry import Registry
 from ._seed import capture_rng, restore_rng
+from ._staging import bytes_of, free_memory
 from ._state import Stateful
+from .data._size import shown_size
+
+RETRY_SECONDS = (1, 5, 20, 60, 300)  # until a save that failed is tried again; the last one from then on
+PATIENCE = 300  # seconds that the last save of a run is tried for
 
 
 class Keeper:
@@ -20,6 +27,8 @@ class Keeper:
 
     Args:
         parts: the loop's own, by name: they are saved and restored like registered objects, in the file ``run.pt``.
+        background: write checkpoints beside the loop; ``"auto"`` does where memory has room for the copy.
+        tell: shows the user a line.
     """
 
     def __init__(
@@ -30,6 +39,8 @@ class Keeper:
         agenda: Agenda,
         ledger: Ledger,
         parts: Mapping[str, Stateful],
+        background: bool | Literal["auto"],
+        tell: Callable[[str], object],
     ) -> None:
         self.registry = Registry()
         self.resumed_from: Entry | None = None
@@ -40,6 +51,10 @@ class Keeper:
         self._best: dict[str, Mode] = {}  # metrics whose best checkpoint is due
         self._judged: dict[str, float] = {}  # their values
         self._best_version = 0  # of the weights that were measured
+        self._background: bool | Literal["auto"] = background
+        self._tell = tell
+        self._writing: Entry | None = None  # saved, and not yet said to be
+        self._failures = 0  # saves in a row that did not come to be
 
     # ---- saving ----------------------------------------------------------------------------------------------------
 
@@ -57,21 +72,116 @@ class Keeper:
         return True
 
     def save(self, place: Place, source: Stateful | None) -> None:
-        """Save everything, as the latest checkpoint, and as the best one where that is due."""
+        """Save everything, as the latest checkpoint, and as the best one where that is due.
+
+        Where the disk does not take it, training goes on: the user is told, and it is tried again later.
+        """
         self._check_best()
         step = self._cursor.step
         self._ledger.check_finite(step, self._cursor.epoch)
-        entry = self._checkpoints.save(
-            self.registry.capture() | {"run": self._own_state(place, source)},
+        self.settle()
+        try:
+            self._writing = self._begin_save(place, source, step)
+        except OSError as error:
+            self._failed(error, step)
+        else:
+            self.saved_step = step
+            self._agenda.saved()
+            if not self._checkpoints.is_writing:
+                self.settle()
+        self._best, self._judged = {}, {}
+
+    def save_surely(self, place: Place, source: Stateful | None) -> None:
+        """The last save of a run: come back when it is on disk, waiting for a disk that is full.
+
+        Raises:
+            CheckpointError: it could not be saved within ``PATIENCE`` seconds.
+        """
+        given_up = time.monotonic() + PATIENCE
+        while True:
+            self.save(place, source)
+            self.settle()
+            if self.saved_step == self._cursor.step:
+                return
+            if time.monotonic() > given_up:
+                raise CheckpointError(
+                    f"the end of this run, step {self._cursor.step}, could not be saved within {PATIENCE} s; its last "
+                    f"checkpoint is {self._last_name()}. Make room, then run it again: it goes on from there"
+                )
+            time.sleep(min(self._wait(), 10))
+
+    def settle(self) -> None:
+        """Wait for a save that goes on in the background, and say how it ended."""
+        writing, self._writing = self._writing, None
+        try:
+            self._checkpoints.settle()
+        except OSError as error:
+            self._failed(error, self._cursor.step if writing is None else writing.step)
+            return
+        if writing is None:
+            return
+        self._record.update(checkpoint=writing.name, **self.whereabouts())
+        if self._failures:
+            self._tell(f"saved      {writing.name}: the disk takes checkpoints again")
+            self._failures = 0
+
+    def look(self) -> None:
+        """The same where the save has ended; else it goes on."""
+        if self._writing is not None and not self._checkpoints.is_writing:
+            self.settle()
+
+    def check_room(self) -> None:
+        """Before training: there must be room on disk for a checkpoint.
+
+        Raises:
+            RunError: there is not.
+        """
+        need = _bytes_when_trained(self.registry)
+        try:
+            free = shutil.disk_usage(self._record.folder).free
+        except OSError:
+            return
+        if free < need:
+            raise RunError(
+                f"{self._record.folder}: {shown_size(free)} are free on that disk, and a checkpoint of this training takes "
+                f"about {shown_size(need)}. Make room, or give the run a folder elsewhere"
+            )
+
+    def _begin_save(self, place: Place, source: Stateful | None, step: int) -> Entry:
+        states = self.registry.capture() | {"run": self._own_state(place, source)}
+        return self._checkpoints.save(
+            states,
             step=step,
             epoch=place.epoch,
             metrics=self._ledger.measured_at(step) | self._judged,
             best=self._best,
+            background=self._is_background(states),
+            first=self._record.metrics.sync,
         )
-        self._best, self._judged = {}, {}
-        self.saved_step = step
-        self._agenda.saved()
-        self._record.update(checkpoint=entry.name, **self.whereabouts())
+
+    def _is_background(self, states: Mapping[str, Any]) -> bool:
+        """As asked; by itself where the copy is not what makes memory run out."""
+        if self._background == "auto":
+            return 4 * bytes_of(states) < free_memory()
+        return self._background
+
+    def _failed(self, error: OSError, step: int) -> None:
+        self._failures += 1
+        wait = self._wait()
+        self.saved_step = None
+        self._agenda.save_again(wait)
+        self._tell(
+            f"warning    step {step} could not be saved ({error.strerror or error}); training goes on, the last "
+            f"checkpoint is {self._last_name()}; the next try is in {wait} s"
+        )
+
+    def _wait(self) -> int:
+        """Seconds until the next try."""
+        return RETRY_SECONDS[min(max(self._failures, 1), len(RETRY_SECONDS)) - 1]
+
+    def _last_name(self) -> str:
+        latest = self._checkpoints.latest
+        return "none" if latest is None else latest.name
 
     def whereabouts(self) -> dict[str, Any]:
         """Where training is, for run.json."""
@@ -102,6 +212,12 @@ class Keeper:
             )
 
     # ---- coming back -----------------------------------------------------------------------------------------------
+
+    def go_back(self) -> list[str]:
+        """Go back to the newest checkpoint that is sound; what is wrong with newer ones."""
+        entry, wrong = self._checkpoints.newest_sound()
+        self.go_back_to(entry)
+        return wrong
 
     def go_back_to(self, entry: Entry) -> None:
         """Set the counters and cut the record to a checkpoint; what is registered follows when the run arrives there."""
@@ -151,3 +267,12 @@ class Keeper:
     def _folder(self) -> Path:
         assert self.resumed_from is not None
         return self._checkpoints.folder / self.resumed_from.name
+
+
+def _bytes_when_trained(registry: Registry) -> int:
+    """What a checkpoint takes: all states, and two numbers a weight for optimizers that have not stepped yet (Adam's)."""
+    need = bytes_of(registry.capture())
+    for optimizer in registry.optimizers().values():
+        if not optimizer.state:
+            need += 2 * bytes_of([p for group in optimizer.param_groups for p in group["params"]])
+    return need

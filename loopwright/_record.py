@@ -9,6 +9,7 @@ log.txt            everything printed
 checkpoints/
 """
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -80,9 +81,10 @@ class Record:
         self._write_info()
 
     def update(self, **facts: Any) -> None:
-        """Change what run.json says; whole after a kill, flushed with the next checkpoint."""
+        """Change what run.json says; whole after a kill. Where the disk does not take it, it waits for the next change."""
         self.info |= facts
-        self._write_info()
+        with contextlib.suppress(OSError):
+            self._write_info()
 
     def check_config(self, text: str) -> None:
         """A configuration that somebody else put into a new folder is not overwritten."""
@@ -103,8 +105,8 @@ class Record:
             replace_file(self.folder / PATCH, patch, sync=False)
 
     def mark(self) -> int:
-        """Flush the metrics to disk and tell how many bytes there are: what a checkpoint remembers."""
-        self.metrics.sync()
+        """How many bytes of metrics there are: what a checkpoint remembers, once they are on disk (``metrics.sync``)."""
+        self.metrics.settle()
         return self.metrics.size()
 
     def cut(self, mark: int) -> None:

@@ -67,6 +67,8 @@ class Run:
         keep_last: how many of the newest checkpoints are kept.
         keep_best: how many of the best checkpoints by each metric are kept.
         keep: instead of the two numbers, a function from all checkpoints to those to keep; see ``Checkpoints``.
+        save_in_background: the loop waits for a copy of the states only, a thread writes it, one at a time. ``"auto"``
+            does so where the copy takes less than a quarter of the memory that is free.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``; see ``autocast``.
         resume: ``"auto"`` goes on with an unfinished run of the same settings; True also with changed settings, and
@@ -105,6 +107,7 @@ class Run:
         keep_last: int = 2,
         keep_best: int = 1,
         keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
+        save_in_background: bool | Literal["auto"] = "auto",
         device: str | torch.device = "auto",
         precision: str = "auto",
         resume: bool | Literal["auto"] = "auto",
@@ -122,6 +125,7 @@ class Run:
         self.compute = choose_compute(device, precision)
         self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
+        self._save_in_background: bool | Literal["auto"] = save_in_background
         self._config = None if config is None else plain(config)
         self._resume: bool | Literal["auto"] = resume
         self._nonfinite: Literal["stop", "log"] = nonfinite
@@ -146,12 +150,13 @@ class Run:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
         self._open_checkpoints()
         resumes, changed = self._decide()
+        damaged: list[str] = []
         settings = dump_yaml(self._settings())
         self._record.check_config(settings)
         self._make_parts()
         self._choose_seed(resumes)
         if resumes:
-            self._keeper.go_back_to(self.checkpoints.find("latest"))
+            damaged = self._keeper.go_back()
         self._determinism = deterministic_settings()
         promise = be_deterministic() if self._deterministic else None
         self._record.begin(
@@ -162,11 +167,15 @@ class Run:
         self._display = Display(choose_screen(self._progress, sys.stdout))
         self._tee = Tee(self.folder / LOG, self._display.erase)
         self._signals.install()
-        self._announce(changed)
+        self._announce(changed, damaged)
 
     def _open_checkpoints(self) -> None:
         self.checkpoints = Checkpoints(
-            self.folder / CHECKPOINTS, keep_last=self._keep_last, keep_best=self._keep_best, keep=self._keep
+            self.folder / CHECKPOINTS,
+            keep_last=self._keep_last,
+            keep_best=self._keep_best,
+            keep=self._keep,
+            written=lambda: self._agenda.hurry(),  # so that the next boundary hears of it
         )
 
     def _decide(self) -> tuple[bool, list[Difference]]:
@@ -193,7 +202,16 @@ class Run:
         self._agenda = Agenda(self._save_due, self._report_steps)
         self._ledger = Ledger(self._record.metrics, self._nonfinite)
         parts = {"stopping": self._stopping, "steppers": self._steppers}
-        self._keeper = Keeper(self.checkpoints, self._record, self._cursor, self._agenda, self._ledger, parts)
+        self._keeper = Keeper(
+            self.checkpoints,
+            self._record,
+            self._cursor,
+            self._agenda,
+            self._ledger,
+            parts,
+            self._save_in_background,
+            lambda line: self._display.print([line]),
+        )
         self._signals, self._feeder = Signals(), Feeder(self.compute)
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
@@ -222,7 +240,9 @@ class Run:
             if self._progress is not False:
                 self._display.print([f"loader     {reason}"])
 
-    def _announce(self, changed: Sequence[Difference]) -> None:
+    def _announce(self, changed: Sequence[Difference], damaged: Sequence[str]) -> None:
+        for complaint in damaged:
+            self._display.print([f"warning    {complaint}"])
         if self._progress is False:
             return
         origin = self._keeper.resumed_from
@@ -248,8 +268,9 @@ class Run:
         """The loop ended, or the user broke out of it: close the epoch that is open, save what is not saved."""
         if self._epoch_open:
             self._end_epoch()
+        self._keeper.settle()
         if self._trained and self._keeper.saved_step != self._cursor.step:
-            self._save(Place(self._cursor.epoch, 0, 0))
+            self._save(Place(self._cursor.epoch, 0, 0), surely=True)
         self._signals.leave()
 
     def _farewell(self, error: BaseException) -> dict[str, Any]:
@@ -262,14 +283,19 @@ class Run:
 
     def _close(self, facts: Mapping[str, Any]) -> None:
         self._state = "closed"
+        try:
+            self._keeper.settle()
+        finally:
+            self._let_go(facts)
+
+    def _let_go(self, facts: Mapping[str, Any]) -> None:
         self._display.erase()
         self._signals.remove()
         for loader in self._loaders:
             loader.close()
         if self._deterministic:
             put_back_determinism(self._determinism)
-        with contextlib.suppress(OSError):  # a full disk must not hide the error that ended the run
-            self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
+        self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
         self._tee.close()
         self._record.close()
 
@@ -482,6 +508,7 @@ class Run:
             return
         self._trained = True
         self._keeper.check_registered()
+        self._keeper.check_room()
         if self._seeded and self.seed is not None and not self.resumed:
             seed_everything(self.seed)  # what was drawn so far, by building the model say, must not matter to the loop
 
@@ -507,7 +534,7 @@ class Run:
         cursor.end_epoch()
         last = agenda.is_over(step, cursor.epoch) or self._signals.received is not None
         if last or self._keeper.best_is_due or agenda.save_is_due_after(cursor.epoch):
-            self._save(Place(cursor.epoch, 0, 0))
+            self._save(Place(cursor.epoch, 0, 0), surely=last and self._signals.received is None)
         self._signals.leave()
 
     def _print_epoch(self) -> None:
@@ -590,6 +617,7 @@ class Run:
     def _boundary(self, now: float) -> bool:
         """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
         cursor, agenda = self._cursor, self._agenda
+        self._keeper.look()
         if cursor.step >= agenda.next_report:
             self._report(now)
         if agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None:
@@ -663,9 +691,10 @@ class Run:
 
     # ---- the rest --------------------------------------------------------------------------------------------------
 
-    def _save(self, place: Place) -> None:
+    def _save(self, place: Place, *, surely: bool = False) -> None:
         if len(self._keeper.registry):
-            self._keeper.save(place, self._source)
+            save = self._keeper.save_surely if surely else self._keeper.save
+            save(place, self._source)
             return
         if self._keeper.saved_step is None:
             self._display.print(["warning    nothing is registered, so nothing is saved: run.register(model=model)"])

@@ -1,4 +1,5 @@
-"""Polite interruption: the first SIGTERM or Ctrl-C is noted and obeyed at the next boundary, the second one at once."""
+"""Polite interruption: the first SIGTERM, SIGUSR1 or Ctrl-C is noted and obeyed at the next boundary, the second one at
+once. SIGTERM and SIGUSR1 are what schedulers send before they take a machine away."""
 
 import signal
 import threading
@@ -15,7 +16,7 @@ class Signals:
 
     def install(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._note)
 
     def remove(self) -> None:

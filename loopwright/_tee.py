@@ -1,5 +1,6 @@
 """Everything that Python prints, stdout and stderr, also into a file. Knows nothing about runs."""
 
+import contextlib
 import faulthandler
 import sys
 from collections.abc import Callable
@@ -16,7 +17,8 @@ class _Stream:
     def write(self, text: str) -> int:
         self._before(text)
         if not self._log.closed:
-            self._log.write(text)
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop training
+                self._log.write(text)
         return self._original.write(text) if self._original is not None else len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -47,7 +49,8 @@ class Tee:
 
     def note(self, text: str) -> None:
         """Write into the log only."""
-        self._log.write(text if text.endswith("\n") else text + "\n")
+        with contextlib.suppress(OSError):
+            self._log.write(text if text.endswith("\n") else text + "\n")
 
     def close(self) -> None:
         if isinstance(sys.stdout, _Stream) and sys.stdout._log is self._log:
@@ -56,4 +59,5 @@ class Tee:
             sys.stderr = self._stderr
         if self._faults:
             faulthandler.disable()
-        self._log.close()
+        with contextlib.suppress(OSError):
+            self._log.close()

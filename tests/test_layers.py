@@ -11,8 +11,9 @@ ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores"},
-    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping"},
-    {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_stepper", "_environment", "_agenda"},
+    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping", "_writer"},
+    {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_staging", "_stepper", "_environment",
+     "_agenda"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},
     {"data._picture", "data._view", "data._jpeg", "data._normalize", "data._collate", "data._order", "data._strings",
      "data._labels", "data._places", "data._parquet", "data._faults", "data._tar", "data._shard_names",
