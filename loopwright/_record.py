@@ -10,7 +10,6 @@ checkpoints/
 """
 
 import contextlib
-import fcntl
 import os
 import socket
 import sys
@@ -18,14 +17,15 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ._errors import RunError
 from ._files import JsonLines, read_json, read_json_lines, replace_file, write_json
+from ._lock import FolderLock, holder
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
-METRICS, SPEED, LOG, CHECKPOINTS, LOCK = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints", ".lock"
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, LOCK)
+METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG)
 
 
 class Record:
@@ -34,13 +34,13 @@ class Record:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._make_folder()
-        self._lock = _hold(self.folder)
+        self._lock = FolderLock(self.folder)
         try:
             self.info = read_run(self.folder) if (self.folder / RUN).exists() else {}
             self.metrics = JsonLines(self.folder / METRICS)
             self.speed = JsonLines(self.folder / SPEED)
         except BaseException:
-            _release(self.folder, self._lock)
+            self._lock.release()
             raise
 
     @property
@@ -53,7 +53,7 @@ class Record:
     def clear(self, *, keep_lives: bool) -> None:
         """Remove the files of the run that was here; files that loopwright did not write are left alone."""
         for name in _OWN:
-            if name not in (LOCK, METRICS, SPEED):  # held open: cut instead
+            if name not in (METRICS, SPEED):  # held open: cut instead
                 (self.folder / name).unlink(missing_ok=True)
         self.metrics.cut(0)
         self.speed.cut(0)
@@ -122,7 +122,7 @@ class Record:
     def close(self) -> None:
         self.metrics.close()
         self.speed.close()
-        _release(self.folder, self._lock)
+        self._lock.release()
 
     def _write_info(self) -> None:
         write_json(self.folder / RUN, self.info, sync=False)
@@ -142,47 +142,9 @@ class Record:
             ) from None
 
 
-_HELD: set[tuple[int, str]] = set()  # (process, folder): a POSIX lock does not keep out its own process
-
-
-def _hold(folder: Path) -> IO[bytes]:
-    """Take the folder for this process. POSIX record locks: a kill frees them, and forked workers do not inherit them."""
-    key = (os.getpid(), str(folder.resolve()))
-    if key in _HELD:
-        raise RunError(
-            f"{folder} is already open in this process: close that run first, or give this one another folder"
-        )
-    file = open(folder / LOCK, "ab")  # noqa: SIM115 - held until the record closes
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        owner = read_run(folder) if (folder / RUN).exists() else {}
-        raise RunError(
-            f"{folder} is in use by another process (pid {owner.get('pid', '?')} on {owner.get('host', '?')}, "
-            f"started {owner.get('started', '?')}): wait for it, stop it, or give this run another folder"
-        ) from None
-    _HELD.add(key)
-    return file
-
-
-def _release(folder: Path, lock: IO[bytes]) -> None:
-    lock.close()
-    _HELD.discard((os.getpid(), str(folder.resolve())))
-
-
 def is_held(folder: Path) -> bool:
-    """Whether a living process of this machine holds the folder."""
-    if (os.getpid(), str(folder.resolve())) in _HELD:  # asking the lock would free it
-        return True
-    try:
-        with open(folder / LOCK, "r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    """Whether a living process holds the folder."""
+    return holder(folder) is not None
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

@@ -32,7 +32,8 @@ keys of train (key=value, or in CONFIG.yaml):
   augment        one transform or a list, by name                     RandomResizedCrop
   weights, accumulate, clip, drop_last, holdout, patience, on_error, deterministic: see docs/configuration.md
 
-exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for, 130 Ctrl-C, 143 SIGTERM
+exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for; saved and to be run again to go on:
+  143 SIGTERM or 'loopwright stop', 138 SIGUSR1, 130 Ctrl-C
 """
 
 
@@ -114,6 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--root", metavar="FOLDER", help="of a table: where paths begin (default: beside it)")
     data.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
     data.set_defaults(function=_data)
+    stop = commands.add_parser("stop", help="have a run save and leave, wherever its terminal is")
+    stop.add_argument("run", metavar="RUN", help="its folder")
+    stop.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="to wait for it (default 300)")
+    stop.add_argument("--now", action="store_true", help="do not wait for the end of its step, nor for a checkpoint")
+    stop.set_defaults(function=_stop)
     runs = commands.add_parser("runs", help="list the runs below a folder")
     runs.add_argument("folder", nargs="?", default="runs")
     runs.set_defaults(function=_runs)
@@ -131,6 +137,13 @@ def _train(asked: argparse.Namespace) -> int:
         print("\n".join(dry_run(settings)))
         return 0
     _say_done(train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite))
+    return 0
+
+
+def _stop(asked: argparse.Namespace) -> int:
+    from ._stop import stop_run
+
+    print(stop_run(asked.run, timeout=asked.timeout, now=asked.now))
     return 0
 
 

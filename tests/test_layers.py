@@ -11,7 +11,8 @@ ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores"},
-    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping", "_writer"},
+    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping", "_writer",
+     "_lock"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_staging", "_stepper", "_environment",
      "_agenda"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "models._small_resnet"},
@@ -41,14 +42,28 @@ LAYERS: list[set[str]] = [
     {"_run"},
     {"_fit"},
     {"recipes._settings"},
-    {"recipes._classify", "recipes._demo", "_runs"},
+    {"recipes._classify", "recipes._demo", "_runs", "_stop"},
     {"recipes._doctor"},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 EXEMPT = {"__init__", "augment.__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
-NO_TORCH = {"_errors", "_files", "_when", "_names", "_git", "_yaml", "_record", "_runs", "_config", "_demo", "cli"}
+NO_TORCH = {
+    "_errors",
+    "_files",
+    "_lock",
+    "_stop",
+    "_when",
+    "_names",
+    "_git",
+    "_yaml",
+    "_record",
+    "_runs",
+    "_config",
+    "_demo",
+    "cli",
+}
 
 
 def modules() -> dict[str, Path]:
