@@ -1,4 +1,8 @@
-"""loopwright: its own folder, whatever it holds. Every part of a checkpoint is loaded, not only the model."""
+"""loopwright: its own folder, whatever it holds. Every part of a checkpoint is loaded, not only the model.
+
+Each life reads with another engine than the one before, from files or from a pack of them, and saves beside the loop or
+waits for it, in turn: none of it may change a bit.
+"""
 
 import json
 from pathlib import Path
@@ -10,15 +14,23 @@ from benchmarks import _photos as photos
 from benchmarks._witness import Witness, digest
 from benchmarks.trainings import CHECKPOINTS, Saved
 
+ENGINES = ("ring", "threads", "processes")
+
 
 def train(folder: Path, witness: Witness, workers: int) -> None:
     if _finished(folder / "run"):  # killed after the run had ended: there is nothing left to do
         return
-    train = photos.Numbered(lw.ImageFolder(photos.PHOTOS / "train"), photos.TRAIN)
+    turn = _lives(folder / "run")
+    pictures = lw.ImageFolder(photos.PHOTOS / "train")
+    packed = lw.pack(pictures, folder.parent / "train.pack", progress=False)  # opened only, but for the first time
+    train = photos.Numbered(packed if turn % 2 else pictures, photos.TRAIN)
     val = photos.Numbered(lw.ImageFolder(photos.PHOTOS / "val"), photos.VALIDATION)
-    with lw.Run(folder / "run", seed=0, save_every=f"{photos.SAVE_EVERY} steps") as run:
+    engine = ENGINES[turn % len(ENGINES)] if workers else "auto"
+    save_every, background = f"{photos.SAVE_EVERY} steps", turn % 5 != 4
+    with lw.Run(folder / "run", seed=0, save_every=save_every, save_in_background=background) as run:
         augment, plain = lw.RandomResizedCrop(photos.PIXELS), lw.CenterCrop(photos.PIXELS)
-        train_loader = lw.Loader(train, photos.BATCH_SIZE, transform=augment, shuffle=True, workers=workers)
+        options = {"shuffle": True, "workers": workers, "engine": engine}
+        train_loader = lw.Loader(train, photos.BATCH_SIZE, transform=augment, **options)
         val_loader = lw.Loader(val, photos.BATCH_SIZE, transform=plain, workers=workers)
         model = run.prepare(photos.new_model())
         optimizer = photos.new_optimizer(model)
@@ -62,6 +74,12 @@ def leftovers(folder: Path) -> set[str]:
 
 def history(folder: Path) -> bytes | None:
     return (folder / "run" / "metrics.jsonl").read_bytes()
+
+
+def _lives(run: Path) -> int:
+    """How often the run was begun."""
+    file = run / "run.json"
+    return 1 + len(json.loads(file.read_text())["lives"]) if file.exists() else 0
 
 
 def _finished(run: Path) -> bool:
