@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_every_engine_gives_the_same_batches(photos: lw.ImageFolder, name: str) 
         assert same(batches, expected), (engine, workers)
         assert {x.stride() for x, _ in batches[:-1]} == {expected[0][0].stride()}
         made.close()
+
+
+def test_threads_do_not_disturb_each_other(photos: lw.ImageFolder) -> None:
+    """With the interpreter passed on all the time: nothing that one of them draws from may be another's."""
+    expected, before = list(loader(photos, "here", 0)), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        made = loader(photos, "threads", 4)
+        assert same(list(made), expected)
+        made.close()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_place_in_the_middle_is_reached_at_once(photos: lw.ImageFolder) -> None:

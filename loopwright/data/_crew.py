@@ -50,8 +50,8 @@ class Threads:
     def __init__(self, samples: Samples, board: Board, count: int) -> None:
         self._orders: queue.SimpleQueue[Part | None] = queue.SimpleQueue()
         self._filled: queue.SimpleQueue[Filled] = queue.SimpleQueue()
-        work = (Reader(samples, board), self._orders, self._filled)
-        self._threads = [threading.Thread(target=_fill_in_thread, args=work, daemon=True) for _ in range(count)]
+        works = [(Reader(samples, board), self._orders, self._filled) for _ in range(count)]  # each its own randomness
+        self._threads = [threading.Thread(target=_fill_in_thread, args=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
         self._ended = weakref.finalize(self, _order_end, self._orders, count)
