@@ -4,15 +4,19 @@
 """
 
 import contextlib
+import multiprocessing
+import os
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from .._errors import DataError
 from .._seed import preserved_rng
-from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples
+from ._posts import IDLE, Posts
+from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, shown
 
 
 class Engine(Protocol):
@@ -68,8 +72,8 @@ class WorkerProcesses:
             raise
         except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
             raise DataError(
-                f"reading from the worker processes failed ({type(error).__name__}: {error}). Did memory run out? Try "
-                "fewer workers or smaller batches; workers=0 shows what happens in one"
+                f"reading from the worker processes failed ({type(error).__name__}: {error}). {team.what_the_dead_held()}"
+                "Did memory run out? Try fewer workers or smaller batches; workers=0 shows what happens in one"
             ) from error
         self._idle.append(team)  # not after an error: a worker that died does not come back
 
@@ -81,9 +85,9 @@ class _Team:
     """Worker processes of torch's ``DataLoader``, for one iteration after the other."""
 
     def __init__(self, samples: Samples, workers: int, prefetch: int = 2) -> None:
-        self._keys = _Keys()
+        self._samples, self._posts, self._keys = samples, Posts(workers), _Keys(workers * prefetch + 1)
         self._loader = DataLoader(
-            samples,  # type: ignore[arg-type] - a map from keys to batches
+            _Noted(samples, self._posts),  # type: ignore[arg-type] - a map from keys to batches
             batch_size=None,
             sampler=self._keys,  # type: ignore[arg-type]
             num_workers=workers,
@@ -98,14 +102,48 @@ class _Team:
         self._keys.keys = keys
         return iter(self._loader)
 
+    def what_the_dead_held(self) -> str:
+        """The samples that workers died at, in words, and the batches these were for."""
+        living = {child.pid for child in multiprocessing.active_children()}
+        at = [post.place for post in self._posts if post.task != IDLE and post.task not in living]
+        return "".join(
+            f"A worker died at {self._samples.name_of(index)} ({self._keys.place_of(index)}). " for index in at
+        )
+
+
+class _Noted:
+    """Samples in a worker process, whose post says its number and the sample that it is at."""
+
+    def __init__(self, samples: Samples, posts: Posts) -> None:
+        self._samples, self._posts = samples, posts
+
+    def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
+        worker = get_worker_info()
+        assert worker is not None
+        post = self._posts[worker.id]
+        post.begin(os.getpid(), key.indices[0])
+        batch = self._samples.batch(key, post.at)
+        post.task = IDLE
+        return batch
+
 
 class _Keys:
-    """The sampler that torch asks: it hands out the keys that were asked for last."""
+    """The sampler that torch asks: it hands out the keys that were asked for last, and remembers a few."""
 
     keys: BatchKeys
 
+    def __init__(self, handed_out: int) -> None:
+        self._last: deque[BatchKey] = deque(maxlen=handed_out)
+
     def __iter__(self) -> Iterator[BatchKey]:
-        return iter(self.keys)
+        for key in self.keys:
+            self._last.append(key)
+            yield key
+
+    def place_of(self, index: int) -> str:
+        """A sample in the oldest batch that may still be in the making and holds it, in words."""
+        key = next((key for key in self._last if index in key.indices), None)
+        return f"sample {index}" + (f" in the batch of samples {shown(key.indices)}" if key else "")
 
     def __len__(self) -> int:
         return len(self.keys)
