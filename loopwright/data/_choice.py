@@ -26,6 +26,7 @@ def choose_engine(
 
     ``"auto"`` takes the first that can do it. All give the same batches. ``incidents`` is told of readers that died.
     """
+    incidents = incidents or Incidents()
     obstacle = samples.why_not_shown()
     if name in ("ring", "threads") and obstacle is not None:
         raise ConfigError(f"engine={name!r}: {obstacle}. engine='processes' takes any dataset and transform")
@@ -34,12 +35,14 @@ def choose_engine(
     if name == "processes" or obstacle is not None:
         if _is_child():
             return InProcess(samples), "in this process: a worker process may have none of its own"
-        return WorkerProcesses(samples, workers), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
+        return WorkerProcesses(
+            samples, workers, incidents
+        ), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
     if name == "threads" or _is_child() or "fork" not in multiprocessing.get_all_start_methods():
         why = "as asked" if name == "threads" else "no process can be forked here"
         return RingEngine(samples, workers, None), f"{_count(workers, 'thread', 's')}: {why}"
     why = f"{_count(workers, 'process', 'es')} with shared memory: pictures are decoded straight into batches"
-    return RingEngine(samples, workers, incidents or Incidents()), why
+    return RingEngine(samples, workers, incidents), why
 
 
 def default_workers(samples: Samples | None = None) -> int:

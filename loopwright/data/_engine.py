@@ -15,8 +15,11 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from .._errors import DataError
 from .._seed import preserved_rng
-from ._posts import IDLE, Posts
+from ._incidents import Incidents
+from ._posts import IDLE, Post, Posts
 from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, shown
+
+_NOWHERE = -1  # as the place of a post: at no sample
 
 
 class Engine(Protocol):
@@ -59,8 +62,8 @@ class WorkerProcesses:
     There is one team, unless an iteration begins while another goes on: one team can read for one iteration only.
     """
 
-    def __init__(self, samples: Samples, workers: int) -> None:
-        self._samples, self._workers = samples, workers
+    def __init__(self, samples: Samples, workers: int, incidents: Incidents) -> None:
+        self._samples, self._workers, self._incidents = samples, workers, incidents
         self._idle: list[_Team] = []
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
@@ -68,14 +71,27 @@ class WorkerProcesses:
         try:
             yield from team.batches(keys)
         except GeneratorExit:  # the loop was left early; the team drops what it has read ahead when it is next asked
-            self._idle.append(team)
+            self._keep(team)
             raise
         except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
-            raise DataError(
-                f"reading from the worker processes failed ({type(error).__name__}: {error}). {team.what_the_dead_held()}"
-                "Did memory run out? Try fewer workers or smaller batches; workers=0 shows what happens in one"
-            ) from error
-        self._idle.append(team)  # not after an error: a worker that died does not come back
+            failure = f"{type(error).__name__}: {error}"
+        else:
+            self._keep(team)
+            return
+        told = "".join(f"{message}. " for message in team.deaths())
+        del team  # nothing holds it now, not even the error: the workers that are left end
+        raise DataError(
+            f"reading from the worker processes failed ({failure}). {told}Did memory run out? Try fewer workers or smaller "
+            "batches; workers=0 shows what happens in one"
+        )
+
+    def _keep(self, team: "_Team") -> None:
+        """Keep a team for the next iteration; not with a dead worker, who does not come back. torch may say of a death in
+        the middle of the loop's own work, which then leaves this iteration."""
+        if deaths := team.deaths():
+            self._incidents.told.extend(deaths)
+        else:
+            self._idle.append(team)
 
     def close(self) -> None:
         self._idle.clear()  # their workers end with them
@@ -102,17 +118,22 @@ class _Team:
         self._keys.keys = keys
         return iter(self._loader)
 
-    def what_the_dead_held(self) -> str:
-        """The samples that workers died at, in words, and the batches these were for."""
+    def deaths(self) -> list[str]:
+        """A message for each worker that died: at which sample, and for which batch."""
         living = {child.pid for child in multiprocessing.active_children()}
-        at = [post.place for post in self._posts if post.task != IDLE and post.task not in living]
-        return "".join(
-            f"A worker died at {self._samples.name_of(index)} ({self._keys.place_of(index)}). " for index in at
-        )
+        return [self._death(post) for post in self._posts if post.task != IDLE and post.task not in living]
+
+    def _death(self, post: Post) -> str:
+        if post.place == _NOWHERE:
+            return f"a worker process ({post.task}) died between two batches"
+        place = f"sample {post.place}"
+        if key := self._keys.oldest_with(post.place):
+            place += f", in the batch of samples {shown(key.indices)}"
+        return f"a worker process ({post.task}) died at {self._samples.name_of(post.place)} ({place})"
 
 
 class _Noted:
-    """Samples in a worker process, whose post says its number and the sample that it is at."""
+    """Samples in a worker process, whose post says which process it is, and the sample that it is at."""
 
     def __init__(self, samples: Samples, posts: Posts) -> None:
         self._samples, self._posts = samples, posts
@@ -123,7 +144,7 @@ class _Noted:
         post = self._posts[worker.id]
         post.begin(os.getpid(), key.indices[0])
         batch = self._samples.batch(key, post.at)
-        post.task = IDLE
+        post.at(_NOWHERE)
         return batch
 
 
@@ -140,10 +161,9 @@ class _Keys:
             self._last.append(key)
             yield key
 
-    def place_of(self, index: int) -> str:
-        """A sample in the oldest batch that may still be in the making and holds it, in words."""
-        key = next((key for key in self._last if index in key.indices), None)
-        return f"sample {index}" + (f" in the batch of samples {shown(key.indices)}" if key else "")
+    def oldest_with(self, index: int) -> BatchKey | None:
+        """The oldest key that may still be in the making and holds a sample."""
+        return next((key for key in self._last if index in key.indices), None)
 
     def __len__(self) -> int:
         return len(self.keys)
