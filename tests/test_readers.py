@@ -2,7 +2,9 @@
 
 import contextlib
 import faulthandler
+import fcntl
 import gc
+import math
 import os
 import random
 import signal
@@ -18,7 +20,7 @@ import torch
 
 import loopwright as lw
 from loopwright._errors import DataError
-from loopwright.data import _crew, _reader_process
+from loopwright.data import _crew, _reader_process, _ring
 from loopwright.data._incidents import TIMES
 from loopwright.data._messages import Outbox, message_pipe
 from loopwright.data._ring import SLOTS
@@ -350,6 +352,29 @@ def test_where_no_process_can_be_started_the_others_go_on(expected: list, monkey
     made.close()
 
 
+def test_a_small_pipe_holds_nobody_up(expected: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for a hundred orders, and a part for each picture: some wait in the loop, also while readers die."""
+    pipe = _reader_process.Orders
+
+    class Small(pipe):
+        def __init__(self) -> None:
+            super().__init__()
+            fcntl.fcntl(self.given, fcntl.F_SETPIPE_SZ, 4096)
+
+    monkeypatch.setattr(_crew, "Orders", Small)
+    monkeypatch.setattr(_ring, "_MOST_ROWS", 1)
+    monkeypatch.setattr(_ring, "SLOTS", 12)
+    made = loader(photos(lambda _: time.sleep(0.001)))
+    batches = []
+    for batch in made:
+        batches.append(batch)
+        for reader in readers()[: 2 * (len(batches) % 2)]:
+            reader.kill()
+    assert same(batches, expected)
+    assert len(made.incidents) > 4
+    made.close()
+
+
 def test_what_cannot_go_through_a_pipe_is_an_error_and_no_death() -> None:
     class Odd(lw.ImageFolder):
         def undecoded(self, index: int) -> Any:
@@ -362,12 +387,11 @@ def test_what_cannot_go_through_a_pipe_is_an_error_and_no_death() -> None:
     made.close()
 
 
-def deadly_transform(dataset: Trapped, may_live: Callable[[], bool] = lambda: False) -> Callable[[Any], Any]:
+def deadly_transform(dataset: Trapped, dies: Callable[[], bool]) -> Callable[[Any], Any]:
     deadly = dataset[BAD][0].tobytes()
 
     def transform(picture: Any) -> Any:
-        if os.getpid() != MAIN and deadly == picture.tobytes() and not may_live():
-            time.sleep(0.3)
+        if os.getpid() != MAIN and deadly == picture.tobytes() and dies():
             die()
         return picture.resize((8, 8))
 
@@ -376,7 +400,7 @@ def deadly_transform(dataset: Trapped, may_live: Callable[[], bool] = lambda: Fa
 
 def test_a_worker_process_that_dies_is_named_with_its_sample() -> None:
     dataset = photos()
-    made = loader(dataset, "processes", transform=deadly_transform(dataset))
+    made = loader(dataset, "processes", transform=deadly_transform(dataset, lambda: not time.sleep(0.3)))
     held = rf"died at {dataset.name_of(BAD)} \(sample {BAD}, in the batch of samples \d.*\)\. Did"
     for _ in range(2):
         with pytest.raises(DataError, match=held):
@@ -387,11 +411,18 @@ def test_a_worker_process_that_dies_is_named_with_its_sample() -> None:
 def test_a_worker_process_that_dies_while_the_loop_computes(tmp_path: Path) -> None:
     """torch says so wherever the loop is; who died at what is among the incidents, and the next team is whole."""
     dataset = photos()
-    transform = deadly_transform(dataset, lambda: not once(tmp_path / "died"))
+
+    def dies() -> bool:
+        while not (tmp_path / "computing").exists():
+            time.sleep(0.01)
+        return once(tmp_path / "died")
+
+    transform = deadly_transform(dataset, dies)
     made = loader(dataset, "processes", transform=transform, shuffle=False, sampler=[*range(16), BAD])
     with pytest.raises(RuntimeError, match="DataLoader worker .* is killed by signal: Killed"):
         for _ in made:
-            time.sleep(10)
+            (tmp_path / "computing").touch()
+            time.sleep(100)
     gc.collect()
     assert f"died at {dataset.name_of(BAD)} (sample {BAD}, in the batch of samples {BAD})" in made.incidents[0]
     assert [len(labels) for _, labels in made] == [16, 1]
@@ -411,3 +442,15 @@ def test_a_long_message_comes_in_pieces() -> None:
     assert come == [message] * 3
     assert inbox.read() == [] and inbox.ended
     inbox.close()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2), (2, 3, 4)])
+def test_tensors_arrive_as_they_were(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    inbox, outbox = message_pipe()
+    sent = [torch.arange(24)[: math.prod(shape)].reshape(shape).to(dtype), torch.ones(2, 3).t().to(dtype)]
+    outbox.send(sent)
+    [come] = inbox.read()
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(come, sent, strict=True))
+    come[1][0, 0] = 0  # the receiver's own
+    inbox.close(), outbox.close()

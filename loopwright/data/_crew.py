@@ -21,7 +21,7 @@ from ._reader import Filled, Reader
 from ._reader_process import TAKING, Answer, Order, Orders, ReaderProcess
 from ._samples import LoadFailure, Samples, Unreadable
 
-MOST_ORDERS = 1000  # that wait to be taken: a pipe holds 64 KB of them without blocking the loop
+MOST_ORDERS = 1000  # that are well to have wait: a pipe has room for 64 KB, where the system is not short of it
 LOOK_EVERY = 1.0  # seconds: how soon a reader that died or hangs is noticed, where its pipe does not tell
 #: Seconds at one sample after which a reader hangs. A picture takes milliseconds, a sleeping disk ten seconds, a file
 #: server that is started again a minute or two. Counted in looks, so that a machine that slept has not waited.
@@ -131,9 +131,8 @@ class Processes:
         self._to_order.extend([part._replace(start=start)] if part.stop > start else [])
 
     def _give_orders(self) -> None:
-        while self._to_order and len(self._ordered) < MOST_ORDERS:
-            part = self._ordered[self._next_number] = self._to_order.popleft()
-            self._pipe.give(Order(self._next_number, part))
+        while self._to_order and self._pipe.give(Order(self._next_number, self._to_order[0])):
+            self._ordered[self._next_number] = self._to_order.popleft()
             self._next_number += 1
 
     def _wait(self) -> None:
@@ -205,7 +204,7 @@ class Processes:
         index = self._sample_at(reader)
         held = "it was at no picture" if index is None else f"it was at {self._samples.name_of(index)} (sample {index})"
         who = f"a process that reads pictures ({reader.pid}) {how}"
-        self._incidents.told.append(f"{who}; {held}. Another took its place, and the batches stay the same")
+        self._incidents.told.append(f"{who}; {held}. Another takes its place, and the batches stay the same")
         if index is not None and self._incidents.is_cause(index):
             self._give_up(reader.post.task, index, how)
         elif self._deaths_in_a_row >= _DEATHS_IN_A_ROW + TIMES * len(self._posts):

@@ -57,9 +57,15 @@ class Orders:
     def __init__(self) -> None:
         self.taken, self.given = os.pipe()
         os.set_blocking(self.taken, False)  # of several that wait, one is quicker
+        os.set_blocking(self.given, False)  # the system makes pipes small for who has many; and all may be dead
 
-    def give(self, order: Order) -> None:
-        os.write(self.given, order.packed())
+    def give(self, order: Order) -> bool:
+        """Whether there was room for it."""
+        try:
+            os.write(self.given, order.packed())  # whole or nothing
+        except BlockingIOError:
+            return False
+        return True
 
     def take(self) -> Order | None:
         """The next order; None if another was quicker. Whole or nothing: it was written at once, and is shorter than a
