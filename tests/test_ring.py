@@ -213,21 +213,6 @@ def test_closing_ends_the_processes(photos: lw.ImageFolder) -> None:
     assert len(children()) == before
 
 
-@pytest.mark.parametrize("dead", [1, 2])
-def test_a_reader_that_dies_is_one_clear_error(photos: lw.ImageFolder, dead: int) -> None:
-    made = loader(photos, "ring")
-    before = {child.pid for child in children()}
-    iterator = iter(made)
-    next(iterator)
-    for child in [child for child in children() if child.pid not in before][:dead]:
-        child.kill()
-    with pytest.raises(DataError, match=r"a process that reads pictures died \(exit code -9\)"):
-        for _ in range(100):
-            next(iterator)
-    assert len(list(made.epoch_batches(0))) == len(made)  # a new one takes over
-    made.close()
-
-
 def test_nothing_outlives_a_killed_parent(photos: lw.ImageFolder, tmp_path: Path) -> None:
     shared = set(os.listdir("/dev/shm"))
     note = tmp_path / "pid"

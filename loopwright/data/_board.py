@@ -1,7 +1,6 @@
 """``Board``: the memory that a loop and its readers share: slots for batches, and what each is to hold. Decides nothing."""
 
 import math
-import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +18,6 @@ class Part(NamedTuple):
     slot: int
     start: int
     stop: int
-
-    def packed(self) -> bytes:
-        return PART.pack(*self)
-
-    @classmethod
-    def unpacked(cls, data: bytes) -> "Part":
-        return cls(*PART.unpack(data))
-
-
-PART = struct.Struct("4q")
 
 
 class Board:

@@ -6,6 +6,7 @@ from typing import Literal
 from .._cores import cores
 from .._errors import ConfigError
 from ._engine import Engine, InProcess, WorkerProcesses
+from ._incidents import Incidents
 from ._ring import RingEngine
 from ._samples import Samples
 
@@ -13,7 +14,9 @@ EngineName = Literal["auto", "ring", "threads", "processes", "here"]
 NAMES: tuple[EngineName, ...] = ("auto", "ring", "threads", "processes", "here")
 
 
-def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> tuple[Engine, str]:
+def choose_engine(
+    samples: Samples, workers: int, name: EngineName = "auto", incidents: Incidents | None = None
+) -> tuple[Engine, str]:
     """An engine, and the reason for it in words.
 
     - ``"ring"``: processes that put pictures straight into batches in shared memory.
@@ -21,8 +24,9 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
     - ``"processes"``: worker processes, for any dataset and transform.
     - ``"here"``: each batch is made when it is asked for, in this process.
 
-    ``"auto"`` takes the first that can do it. All give the same batches.
+    ``"auto"`` takes the first that can do it. All give the same batches. ``incidents`` is told of readers that died.
     """
+    incidents = incidents or Incidents()
     obstacle = samples.why_not_shown()
     if name in ("ring", "threads") and obstacle is not None:
         raise ConfigError(f"engine={name!r}: {obstacle}. engine='processes' takes any dataset and transform")
@@ -31,12 +35,14 @@ def choose_engine(samples: Samples, workers: int, name: EngineName = "auto") -> 
     if name == "processes" or obstacle is not None:
         if _is_child():
             return InProcess(samples), "in this process: a worker process may have none of its own"
-        return WorkerProcesses(samples, workers), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
+        return WorkerProcesses(
+            samples, workers, incidents
+        ), f"{_count(workers, 'process', 'es')}: {obstacle or 'as asked'}"
     if name == "threads" or _is_child() or "fork" not in multiprocessing.get_all_start_methods():
         why = "as asked" if name == "threads" else "no process can be forked here"
-        return RingEngine(samples, workers, own_processes=False), f"{_count(workers, 'thread', 's')}: {why}"
+        return RingEngine(samples, workers, None), f"{_count(workers, 'thread', 's')}: {why}"
     why = f"{_count(workers, 'process', 'es')} with shared memory: pictures are decoded straight into batches"
-    return RingEngine(samples, workers, own_processes=True), why
+    return RingEngine(samples, workers, incidents), why
 
 
 def default_workers(samples: Samples | None = None) -> int:

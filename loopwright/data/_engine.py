@@ -4,15 +4,22 @@
 """
 
 import contextlib
+import multiprocessing
+import os
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from .._errors import DataError
 from .._seed import preserved_rng
-from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples
+from ._incidents import Incidents
+from ._posts import IDLE, Post, Posts
+from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, shown
+
+_NOWHERE = -1  # as the place of a post: at no sample
 
 
 class Engine(Protocol):
@@ -55,8 +62,8 @@ class WorkerProcesses:
     There is one team, unless an iteration begins while another goes on: one team can read for one iteration only.
     """
 
-    def __init__(self, samples: Samples, workers: int) -> None:
-        self._samples, self._workers = samples, workers
+    def __init__(self, samples: Samples, workers: int, incidents: Incidents) -> None:
+        self._samples, self._workers, self._incidents = samples, workers, incidents
         self._idle: list[_Team] = []
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
@@ -64,14 +71,27 @@ class WorkerProcesses:
         try:
             yield from team.batches(keys)
         except GeneratorExit:  # the loop was left early; the team drops what it has read ahead when it is next asked
-            self._idle.append(team)
+            self._keep(team)
             raise
         except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
-            raise DataError(
-                f"reading from the worker processes failed ({type(error).__name__}: {error}). Did memory run out? Try "
-                "fewer workers or smaller batches; workers=0 shows what happens in one"
-            ) from error
-        self._idle.append(team)  # not after an error: a worker that died does not come back
+            failure = f"{type(error).__name__}: {error}"
+        else:
+            self._keep(team)
+            return
+        told = "".join(f"{message}. " for message in team.deaths())
+        del team  # nothing holds it now, not even the error: the workers that are left end
+        raise DataError(
+            f"reading from the worker processes failed ({failure}). {told}Did memory run out? Try fewer workers or smaller "
+            "batches; workers=0 shows what happens in one"
+        )
+
+    def _keep(self, team: "_Team") -> None:
+        """Keep a team for the next iteration; not with a dead worker, who does not come back. torch may say of a death in
+        the middle of the loop's own work, which then leaves this iteration."""
+        if deaths := team.deaths():
+            self._incidents.told.extend(deaths)
+        else:
+            self._idle.append(team)
 
     def close(self) -> None:
         self._idle.clear()  # their workers end with them
@@ -81,9 +101,9 @@ class _Team:
     """Worker processes of torch's ``DataLoader``, for one iteration after the other."""
 
     def __init__(self, samples: Samples, workers: int, prefetch: int = 2) -> None:
-        self._keys = _Keys()
+        self._samples, self._posts, self._keys = samples, Posts(workers), _Keys(workers * prefetch + 1)
         self._loader = DataLoader(
-            samples,  # type: ignore[arg-type] - a map from keys to batches
+            _Noted(samples, self._posts),  # type: ignore[arg-type] - a map from keys to batches
             batch_size=None,
             sampler=self._keys,  # type: ignore[arg-type]
             num_workers=workers,
@@ -98,14 +118,52 @@ class _Team:
         self._keys.keys = keys
         return iter(self._loader)
 
+    def deaths(self) -> list[str]:
+        """A message for each worker that died: at which sample, and for which batch."""
+        living = {child.pid for child in multiprocessing.active_children()}
+        return [self._death(post) for post in self._posts if post.task != IDLE and post.task not in living]
+
+    def _death(self, post: Post) -> str:
+        if post.place == _NOWHERE:
+            return f"a worker process ({post.task}) died between two batches"
+        place = f"sample {post.place}"
+        if key := self._keys.oldest_with(post.place):
+            place += f", in the batch of samples {shown(key.indices)}"
+        return f"a worker process ({post.task}) died at {self._samples.name_of(post.place)} ({place})"
+
+
+class _Noted:
+    """Samples in a worker process, whose post says which process it is, and the sample that it is at."""
+
+    def __init__(self, samples: Samples, posts: Posts) -> None:
+        self._samples, self._posts = samples, posts
+
+    def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
+        worker = get_worker_info()
+        assert worker is not None
+        post = self._posts[worker.id]
+        post.begin(os.getpid(), key.indices[0])
+        batch = self._samples.batch(key, post.at)
+        post.at(_NOWHERE)
+        return batch
+
 
 class _Keys:
-    """The sampler that torch asks: it hands out the keys that were asked for last."""
+    """The sampler that torch asks: it hands out the keys that were asked for last, and remembers a few."""
 
     keys: BatchKeys
 
+    def __init__(self, handed_out: int) -> None:
+        self._last: deque[BatchKey] = deque(maxlen=handed_out)
+
     def __iter__(self) -> Iterator[BatchKey]:
-        return iter(self.keys)
+        for key in self.keys:
+            self._last.append(key)
+            yield key
+
+    def oldest_with(self, index: int) -> BatchKey | None:
+        """The oldest key that may still be in the making and holds a sample."""
+        return next((key for key in self._last if index in key.indices), None)
 
     def __len__(self) -> int:
         return len(self.keys)

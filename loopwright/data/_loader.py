@@ -7,6 +7,7 @@ from .._errors import CheckpointError, ConfigError, DataError
 from ._choice import NAMES, EngineName, choose_engine, default_workers
 from ._collate import collate as default_collate
 from ._engine import Engine
+from ._incidents import Incidents
 from ._loader_source import LoaderSource
 from ._normalize import Normalize, NormalizeRoles
 from ._order import Order
@@ -78,6 +79,7 @@ class Loader(OwnLoader):
         self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
         self.normalize = NormalizeRoles(normalize) if isinstance(normalize, Mapping) else normalize
         self.skipped: list[str] = []
+        self._incidents = Incidents()
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
@@ -105,6 +107,12 @@ class Loader(OwnLoader):
         """Who makes the batches, and why they do."""
         self._begun()
         return self._why
+
+    @property
+    def incidents(self) -> list[str]:
+        """A message for each process of the ring that died or hung and was replaced, with the sample it was at. No batch
+        changed for it."""
+        return self._incidents.told
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -166,7 +174,7 @@ class Loader(OwnLoader):
 
     def _begun(self) -> Engine:
         if self._engine is None:
-            self._engine, self._why = choose_engine(self._samples, self.workers, self._engine_name)
+            self._engine, self._why = choose_engine(self._samples, self.workers, self._engine_name, self._incidents)
         return self._engine
 
     def _begin(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch
 from ._board import Board, Part
 from ._collate import collate
 from ._crew import MOST_ORDERS, Crew, Processes, Threads
+from ._incidents import Incidents
 from ._reader import Filled
 from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, Unreadable
 
@@ -41,12 +42,19 @@ class Ring:
     A batch is given a slot before it is ordered, in the keys' order, so the oldest always has one and handing out in
     order cannot come to a standstill. Its rows are ordered in parts, so that all readers work at the batch that the loop
     waits for.
+
+    Args:
+        incidents: what is known of readers that died, where they are processes; None: they are threads.
     """
 
-    def __init__(self, samples: Samples, workers: int, batch_size: int, *, own_processes: bool) -> None:
+    def __init__(self, samples: Samples, workers: int, batch_size: int, incidents: Incidents | None) -> None:
         self._board = Board(SLOTS, batch_size, *samples.size())
         self._rows = max(1, min(_MOST_ROWS, batch_size // (2 * workers)), -(-batch_size * SLOTS // MOST_ORDERS))
-        self._crew: Crew = (Processes if own_processes else Threads)(samples, self._board, workers)
+        self._crew: Crew = (
+            Threads(samples, self._board, workers)
+            if incidents is None
+            else Processes(samples, self._board, workers, incidents)
+        )
         self._free = list(range(SLOTS))
         self._reading: dict[int, _Batch] = {}  # by slot
         self._lent: set[int] = set()
@@ -135,8 +143,8 @@ class Ring:
 class RingEngine:
     """A ring for each iteration that goes on; there is one, unless an iteration begins while another goes on."""
 
-    def __init__(self, samples: Samples, workers: int, *, own_processes: bool) -> None:
-        self._samples, self._workers, self._own_processes = samples, workers, own_processes
+    def __init__(self, samples: Samples, workers: int, incidents: Incidents | None) -> None:
+        self._samples, self._workers, self._incidents = samples, workers, incidents
         self._idle: list[Ring] = []
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
@@ -146,11 +154,11 @@ class RingEngine:
         except GeneratorExit:  # the loop was left early; the ring drops what it has read ahead when it is next asked
             self._idle.append(ring)
             raise
-        self._idle.append(ring)  # not after an error: a process that died does not come back
+        self._idle.append(ring)  # not after an error, after which nobody knows what it holds
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().end()
 
     def _new_ring(self, batch_size: int) -> Ring:
-        return Ring(self._samples, self._workers, batch_size, own_processes=self._own_processes)
+        return Ring(self._samples, self._workers, batch_size, self._incidents)

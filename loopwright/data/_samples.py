@@ -16,6 +16,12 @@ from ._transforms import Cut, Geometry, Joint, Whole, apply, is_pure, leading_ge
 from ._undecoded import PictureFile
 from ._view import Viewable, copy_part
 
+Note = Callable[[int], None]  # told what is begun next
+
+
+def unnoted(_: int) -> None:
+    """Where nobody wants to know."""
+
 
 class BatchKey(NamedTuple):
     """All that decides a batch: two equal keys give equal batches, in any process, at any time."""
@@ -66,7 +72,7 @@ class LoadFailure:
         """The failure that an exception stands for, to be called while it is being handled."""
         if isinstance(error, LoopwrightError):
             return cls(str(error), traceback.format_exc(), ours=True)
-        place = f"making the batch of samples {_shown(key.indices)} failed: {type(error).__name__}: {error}"
+        place = f"making the batch of samples {shown(key.indices)} failed: {type(error).__name__}: {error}"
         return cls(place, traceback.format_exc(), ours=False)
 
     def reraise(self) -> NoReturn:
@@ -104,9 +110,15 @@ class Samples:
 
     def __getitem__(self, key: BatchKey) -> LoadedBatch | LoadFailure:
         """One batch, or the failure that kept it from being one. May seed the global generators and draw from them."""
+        return self.batch(key)
+
+    def batch(self, key: BatchKey, note: Note = unnoted) -> LoadedBatch | LoadFailure:
+        """The same; ``note`` is given each sample's index before it is begun."""
         try:
-            rng = SampleRandom()
-            samples = [self.sample(index, key, rng) for index in key.indices]
+            rng, samples = SampleRandom(), []
+            for index in key.indices:
+                note(index)
+                samples.append(self.sample(index, key, rng))
             skipped = tuple(sample.message for sample in samples if isinstance(sample, Unreadable))
             good = [sample for sample in samples if not isinstance(sample, Unreadable)]
             data = self.collate(good) if good else None
@@ -132,15 +144,19 @@ class Samples:
         assert self.geometry is not None
         return self.geometry.size, self.geometry.size
 
-    def show(self, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> list[Any]:
+    def show(self, key: BatchKey, rng: SampleRandom, out: np.ndarray, note: Note = unnoted) -> list[Any]:
         """Put the pictures of some samples into ``out``, uint8 (samples, H, W, 3); what else these samples hold comes
-        back, or ``Unreadable``.
+        back, or ``Unreadable``. ``note`` is given each one's place in ``out`` before it is begun.
 
         The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
         """
         if self._cuts:
-            return self._cut(key, out)
-        return [self._show_one(index, key, rng, room) for index, room in zip(key.indices, out, strict=True)]
+            return self._cut(key, out, note)
+        rests = []
+        for number, (index, room) in enumerate(zip(key.indices, out, strict=True)):
+            note(number)
+            rests.append(self._show_one(index, key, rng, room))
+        return rests
 
     def _show_one(self, index: int, key: BatchKey, rng: SampleRandom, out: np.ndarray) -> Any:
         assert self.geometry is not None
@@ -153,7 +169,7 @@ class Samples:
             return self._left_out(self._named(error, index))
         return rest
 
-    def _cut(self, key: BatchKey, out: np.ndarray) -> list[Any]:
+    def _cut(self, key: BatchKey, out: np.ndarray, note: Note) -> list[Any]:
         """The same for pictures in memory that are all alike: drawn for all at once, then only copied."""
         assert isinstance(self.geometry, Cut)
         height, width = self._dataset.sides
@@ -163,6 +179,7 @@ class Samples:
         places = zip(*(values.tolist() for values in self.geometry.place(width, height, drawn)), strict=True)
         rests: list[Any] = [[target] for target in self._dataset.targets(indices)]
         for number, (index, (left, top, flip)) in enumerate(zip(key.indices, places, strict=True)):
+            note(number)
             try:
                 pixels = self._dataset.pixels(index)
             except DataError as error:
@@ -192,9 +209,21 @@ class Samples:
             item = _on_picture(self.transform, item, rng)
         return apply(self._sample_transform, item, rng)
 
+    def name_of(self, index: int) -> str:
+        """What the dataset calls a sample, its file as a rule; or its number."""
+        return self._own_name(index) or f"sample {index}"
+
+    @property
+    def skips_unreadable(self) -> bool:
+        """Whether samples are left out that cannot be read; else they are errors."""
+        return self._skip
+
+    def _own_name(self, index: int) -> str:
+        return str(self._dataset.name_of(index)) if hasattr(self._dataset, "name_of") else ""
+
     def _named(self, error: DataError, index: int) -> DataError:
         """The error with the sample's name, which who decides on a crop does not know."""
-        name = str(self._dataset.name_of(index)) if hasattr(self._dataset, "name_of") else ""
+        name = self._own_name(index)
         return error if name in str(error) else DataError(f"{name}: {error}")
 
     def _left_out(self, error: Exception, message: str = "") -> Unreadable:
@@ -232,5 +261,6 @@ def _check_has_image(names: Iterable[str]) -> None:
         )
 
 
-def _shown(indices: Sequence[int]) -> str:
+def shown(indices: Sequence[int]) -> str:
+    """The first few, in words."""
     return ", ".join(map(str, indices[:6])) + (", ..." if len(indices) > 6 else "")
