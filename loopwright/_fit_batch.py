@@ -167,7 +167,9 @@ class _Search:
                 self._trial(batch)
         except Exception as error:
             if not is_out_of_memory(error):
-                error.add_note(f"fit_batch: this is what the trial of a batch of {batch} raised; sizes go by start=, most=")
+                error.add_note(
+                    f"fit_batch: this is what the trial of a batch of {batch} raised; sizes go by start=, most="
+                )
                 raise
             return True
         return False

@@ -82,8 +82,12 @@ def _storages(tensors: Iterable[Tensor], device: torch.device | None) -> Iterato
     for tensor in tensors:
         here = tensor.device
         if device is None or (here.type == device.type and device.index in (None, here.index)):
-            storage = tensor.untyped_storage()
+            storage = (tensor if tensor.layout == torch.strided else _values(tensor)).untyped_storage()
             yield (here, storage.data_ptr()), storage.nbytes()
+
+
+def _values(sparse: Tensor) -> Tensor:
+    return sparse._values() if sparse.layout == torch.sparse_coo else sparse.values()
 
 
 def out_of_memory_note(
@@ -101,7 +105,12 @@ def out_of_memory_note(
     """
     if device.type != "cuda" or not is_out_of_memory(error):
         return None
-    taken = account(models, optimizers, device)
+    try:
+        taken = account(models, optimizers, device)
+        total = torch.cuda.get_device_properties(device).total_memory
+        allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    except RuntimeError:  # of a GPU that answers nothing any more, or tensors without memory of their own
+        return None  # the error itself matters more than what is said about it
     return explain_out_of_memory(
         error,
         parameters=taken.parameters,
@@ -109,9 +118,9 @@ def out_of_memory_note(
         optimizer_state=taken.optimizer_state,
         trainable=taken.trainable,
         batch=batch,
-        total=torch.cuda.get_device_properties(device).total_memory,
-        allocated=torch.cuda.memory_allocated(device),
-        reserved=torch.cuda.memory_reserved(device),
+        total=total,
+        allocated=allocated,
+        reserved=reserved,
         training=training,
     )
 
@@ -171,7 +180,8 @@ def explain_out_of_memory(
             scene.said(),
             f"  model             {shown_size(parameters):>9}",
             f"  gradients         {shown_size(gradients):>9}",
-            f"  optimizer         {shown_size(state):>9}" + (", before its first step" if optimizer_state is None else ""),
+            f"  optimizer         {shown_size(state):>9}"
+            + (", before its first step" if optimizer_state is None else ""),
             f"  activations, rest {shown_size(rest):>9}" + ("" if batch is None else f", of a batch of {batch}"),
             _verdict(batch, fits),
             *(f"  {number}. {advice}" for number, advice in enumerate(_advice(scene, batch, fits, training), start=1)),

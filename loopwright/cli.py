@@ -84,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     fit_batch.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
     fit_batch.add_argument("--margin", type=float, default=0.1, help="share of the memory to leave free (default 0.1)")
-    fit_batch.add_argument("--memory", metavar="SIZE", help="count on no more, such as '8 GiB' (default: what is there)")
+    fit_batch.add_argument(
+        "--memory", metavar="SIZE", help="count on no more, such as '8 GiB' (default: what is there)"
+    )
     fit_batch.set_defaults(function=_fit_batch)
     pack = commands.add_parser(
         "pack", help="decode a folder of pictures once, into files that are read many times as fast"

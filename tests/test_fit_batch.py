@@ -3,10 +3,12 @@ the words about memory that ran out add up."""
 
 import copy
 import gc
+import mmap
 import os
 import re
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,13 +29,10 @@ from loopwright._snapshot import Snapshot
 MIB, GIB = 2**20, 2**30
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections():
-    """What other tests have made need not be looked through after each size."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+@pytest.fixture(autouse=True)
+def _quick_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made long ago, by imports and other tests, need not be looked through after each size."""
+    monkeypatch.setattr("loopwright._gauge.gc", SimpleNamespace(collect=lambda: gc.collect(1)))
 
 
 class Above:
@@ -49,12 +48,17 @@ class Above:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+def block(mebibytes: int) -> torch.Tensor:
+    """Memory straight from the system, which has it back at once: the C library would keep some, and round."""
+    return torch.frombuffer(mmap.mmap(-1, mebibytes * MIB), dtype=torch.uint8).fill_(1)
+
+
 def takes(batch: int) -> None:
     """A trial that holds a MiB a sample."""
-    _ = [torch.ones(MIB, dtype=torch.uint8) for _ in range(batch)]
+    block(batch)
 
 
-# ---- the search ----------------------------------------------------------------------------------------------------------
+# ---- the search ------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 5000), st.integers(1, 200), st.integers(0, 5000))
@@ -101,7 +105,7 @@ def test_it_says_itself_in_words() -> None:
     )
 
 
-# ---- memory of the CPU, measured ---------------------------------------------------------------------------------------------
+# ---- memory of the CPU, measured -------------------------------------------------------------------------------------
 
 
 def test_on_the_cpu_what_the_process_grows_by_stays_in_the_limit() -> None:
@@ -140,7 +144,7 @@ def test_states_that_the_first_step_makes_count() -> None:
     def trial(batch: int) -> None:
         takes(batch)
         if optimizer.state is None:
-            optimizer.state = torch.ones(50 * MIB, dtype=torch.uint8)
+            optimizer.state = block(50)
 
     found = lw.fit_batch(trial, device="cpu", memory_limit=128 * MIB, restore=optimizer)
     assert 48 <= found.batch_size <= 64
@@ -148,22 +152,19 @@ def test_states_that_the_first_step_makes_count() -> None:
 
 
 def test_a_size_that_failed_leaves_nothing_in_memory() -> None:
-    held: list[weakref.ref] = []
+    held: list[tuple[int, weakref.ref]] = []
 
     def trial(batch: int) -> None:
-        assert not any(ref() is not None for ref in held)
-        activations = torch.ones(batch)
-        held.append(weakref.ref(activations))
+        assert not [size for size, made in held if size != batch and made() is not None]
+        activations = nn.Linear(batch, 1)
+        activations.itself = [activations]  # type: ignore[assignment] - only the collector can free it
+        held.append((batch, weakref.ref(activations)))
         Above(5)(batch)
 
-    gc.disable()
-    try:
-        assert lw.fit_batch(trial, device="cpu").batch_size == 4
-    finally:
-        gc.enable()
+    assert lw.fit_batch(trial, device="cpu").batch_size == 4
 
 
-# ---- nothing is changed ------------------------------------------------------------------------------------------------------
+# ---- nothing is changed ----------------------------------------------------------------------------------------------
 
 
 class Training:
@@ -319,13 +320,15 @@ def test_what_cannot_be_put_back_is_said() -> None:
         lw.fit_batch(trial, device="cpu", most=2, restore=[1.5])
 
 
-# ---- what is wrong is said ---------------------------------------------------------------------------------------------------
+# ---- what is wrong is said -------------------------------------------------------------------------------------------
 
 
 def test_not_even_the_first_size_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(lw.ConfigError, match=r"not even a batch of 4 trains.*a smaller start"):
         lw.fit_batch(Above(3), start=4, device="cpu")
-    with pytest.raises(lw.ConfigError, match=r"not even a batch of 64 trains: it takes [678]\d\.. MiB .* 28.8 MiB of 32.0 MiB"):
+    with pytest.raises(
+        lw.ConfigError, match=r"not even a batch of 64 trains: it takes [678]\d\.. MiB .* 28.8 MiB of 32.0 MiB"
+    ):
         lw.fit_batch(takes, start=64, device="cpu", memory_limit="32 MiB")
 
 
@@ -371,7 +374,7 @@ def test_the_real_error_of_the_cpu_is_known() -> None:
     assert is_out_of_memory(raised.value)
 
 
-# ---- what memory there is ----------------------------------------------------------------------------------------------------
+# ---- what memory there is --------------------------------------------------------------------------------------------
 
 
 def machine(root: Path, **files: str) -> Path:
@@ -396,9 +399,7 @@ def test_the_least_of_machine_job_and_container_is_what_is_available(tmp_path: P
         sys__fs__cgroup__job__memory_o_stat="anon 5\ninactive_file 500000\n",
     )
     assert available_memory(tmp_path) == 2_500_000
-    machine(
-        tmp_path, sys__fs__cgroup__memory_o_max="2000000\n", sys__fs__cgroup__memory_o_current="2100000\n"
-    )
+    machine(tmp_path, sys__fs__cgroup__memory_o_max="2000000\n", sys__fs__cgroup__memory_o_current="2100000\n")
     assert available_memory(tmp_path) == 0
 
 
@@ -435,7 +436,7 @@ def test_a_gpu_is_measured_by_what_torch_takes_of_it(monkeypatch: pytest.MonkeyP
     assert gauge.limit() == 4 * GIB
 
 
-# ---- what took it ------------------------------------------------------------------------------------------------------------
+# ---- what took it ----------------------------------------------------------------------------------------------------
 
 
 def test_the_account_is_that_of_a_sum_by_hand() -> None:
@@ -488,9 +489,7 @@ def test_torchs_message_tells_what_the_numbers_do_not() -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.integers(2, 4096), st.integers(0, 40), st.integers(1, 200), st.integers(0, 100), st.integers(0, 20)
-)
+@given(st.integers(2, 4096), st.integers(0, 40), st.integers(1, 200), st.integers(0, 100), st.integers(0, 20))
 def test_the_batch_that_is_named_fits_by_proportion_and_trains_alike(
     batch: int, model: int, rest: int, asked: int, elsewhere: int
 ) -> None:
@@ -523,10 +522,35 @@ def test_the_words_fit_the_case() -> None:
     assert "1. a smaller batch_size, and run.step(" in explained(batch=None)
     evaluation = explained(training=False)
     assert "a smaller batch for evaluation, such as" in evaluation and "accumulate" not in evaluation
-    others = explained("Tried to allocate 1.00 GiB. GPU 0 has of which 0 bytes is free", allocated=8 * GIB, reserved=8 * GIB)
+    others = explained(
+        "Tried to allocate 1.00 GiB. GPU 0 has of which 0 bytes is free", allocated=8 * GIB, reserved=8 * GIB
+    )
     assert "1. 8.0 GiB are held by other processes" in others
     allowed = explained("of which 72.88 GiB is free. 16.00 GiB allowed;", total=80 * GIB)
     assert "1.0 GiB were free" in allowed
+
+
+def test_an_error_is_not_hidden_by_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no CUDA here")
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", fails)
+    embedding = nn.Embedding(10, 4, sparse=True)
+    embedding(torch.tensor([1, 2])).sum().backward()
+    assert account([embedding], []).gradients == 2 * 4 * 4
+    ran_out = torch.OutOfMemoryError("CUDA out of memory.")
+    assert out_of_memory_note(ran_out, [embedding], [], batch=4, device=torch.device("cuda")) is None
+
+
+def test_the_note_has_the_numbers_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 7 * GIB)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 8 * GIB)
+    ran_out = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
+    note = out_of_memory_note(ran_out, [tiny_model()], [], batch=4, device=torch.device("cuda"))
+    assert note is not None
+    assert note.startswith("out of memory: 1.5 GiB more were needed, and of 8.0 GiB of the GPU 0 B were free\n")
+    assert "activations, rest   7.0 GiB, of a batch of 4" in note
 
 
 def test_there_is_no_note_where_no_gpu_ran_out() -> None:
@@ -535,7 +559,7 @@ def test_there_is_no_note_where_no_gpu_ran_out() -> None:
         assert out_of_memory_note(error, [model], [], batch=4, device=torch.device(device)) is None
 
 
-# ---- the command -------------------------------------------------------------------------------------------------------------
+# ---- the command -----------------------------------------------------------------------------------------------------
 
 
 def command(*arguments: str) -> int:

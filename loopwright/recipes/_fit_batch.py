@@ -1,4 +1,4 @@
-"""``loopwright fit-batch``: the largest batch that a configuration trains with. Keeps nothing that it trains, writes nothing.
+"""``loopwright fit-batch``: the largest batch that a configuration trains with. It writes nothing.
 
 python -m loopwright fit-batch data=photos model=resnet50 image_size=224
 """
@@ -97,9 +97,13 @@ def _line(tried: Tried) -> str:
 def _result(settings: TrainSettings, found: BatchFit, pictures: int) -> list[str]:
     lines = [f"largest    {found}"]
     if found.batch_size == pictures:
-        lines.append("all        the whole of the training pictures fits: the speed or the accuracy decides, not the memory")
+        lines.append(
+            "all        the whole of the training pictures fits: the speed or the accuracy decides, not the memory"
+        )
     if settings.batch_size > found.batch_size:
         parts = -(-settings.batch_size // found.batch_size)
         size = -(-settings.batch_size // parts)
-        lines.append(f"instead    batch_size={size} accumulate={parts * settings.accumulate} for steps of {size * parts}")
+        lines.append(
+            f"instead    batch_size={size} accumulate={parts * settings.accumulate} for steps of {size * parts}"
+        )
     return [*lines, f"batch_size={found.batch_size}"]
