@@ -117,6 +117,16 @@ def test_on_the_cpu_what_the_process_grows_by_stays_in_the_limit() -> None:
     assert all(abs(t.bytes - t.batch * MIB) < 12 * MIB for t in found.tried)
 
 
+def test_a_peak_is_that_of_one_measurement() -> None:
+    gauge = open_gauge(torch.device("cpu"))
+    gauge.start()
+    takes(64)
+    assert 60 * MIB < gauge.peak() < 80 * MIB
+    gauge.start()
+    takes(8)
+    assert gauge.peak() < 32 * MIB
+
+
 def test_what_would_kill_the_process_is_not_tried() -> None:
     sizes: list[int] = []
 
