@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ._errors import RunError as RunError
     from ._fit import Fitted as Fitted
     from ._fit import fit as fit
+    from ._fit_batch import BatchFit as BatchFit
+    from ._fit_batch import fit_batch as fit_batch
     from ._metrics import Confusion as Confusion
     from ._metrics import psnr as psnr
     from ._metrics import ssim as ssim
@@ -109,6 +111,7 @@ _WHERE = {
         "RunError",
     ],
     "_fit": ["Fitted", "fit"],
+    "_fit_batch": ["BatchFit", "fit_batch"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
     "_nested": ["map_nested"],
     "_record": ["read_metrics", "read_run"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._agenda import Agenda
+from ._available import available_memory
 from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._errors import CheckpointError, RunError
@@ -14,7 +15,7 @@ from ._ledger import Ledger
 from ._record import Record
 from ._registry import Registry
 from ._seed import capture_rng, restore_rng
-from ._staging import bytes_of, free_memory
+from ._staging import bytes_of
 from ._state import Stateful
 from .data._size import shown_size
 
@@ -162,7 +163,8 @@ class Keeper:
     def _is_background(self, states: Mapping[str, Any]) -> bool:
         """As asked; by itself where the copy is not what makes memory run out."""
         if self._background == "auto":
-            return 4 * bytes_of(states) < free_memory()
+            free = available_memory()
+            return free is None or 4 * bytes_of(states) < free
         return self._background
 
     def _failed(self, error: OSError, step: int) -> None:

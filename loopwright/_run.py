@@ -30,6 +30,7 @@ from ._feeder import Feeder
 from ._git import changes
 from ._keeper import Keeper
 from ._ledger import Ledger
+from ._memory import out_of_memory_note
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, Record
 from ._resume import changed_settings, decide, read_settings, refuse_changes
@@ -278,8 +279,16 @@ class Run:
             if self._progress is not False:
                 self._display.print([f"stopped    after step {self._cursor.step}; run it again to go on"])
             return {"state": "stopped", "reason": repr(error)}
+        if (note := self._memory_note(error)) is not None:
+            error.add_note(note)
         self._tee.note("".join(traceback.format_exception(error)))
         return {"state": "failed", "reason": "".join(traceback.format_exception_only(error)).strip()}
+
+    def _memory_note(self, error: BaseException) -> str | None:
+        """Where a GPU's memory ran out: what took it, and which batch would fit."""
+        registry = self._keeper.registry
+        models, optimizers = registry.models().values(), registry.optimizers().values()
+        return out_of_memory_note(error, models, optimizers, batch=self._count, device=self.device)
 
     def _close(self, facts: Mapping[str, Any]) -> None:
         self._state = "closed"

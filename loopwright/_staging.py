@@ -1,9 +1,6 @@
 """``Staging``: copies of states in host memory that stay as they are while training goes on. Knows no files."""
 
-import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,15 +61,6 @@ def bytes_of(tree: Any) -> int:
     """Bytes of all tensors of a tree, each storage counted once."""
     storages = {(t.device, s.data_ptr()): s.nbytes() for t in _strided(tree) for s in [t.untyped_storage()]}
     return sum(storages.values())
-
-
-def free_memory() -> int:
-    """Bytes of memory that new things can have without pushing others out."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _strided(tree: Any) -> Iterator[Tensor]:

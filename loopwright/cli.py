@@ -79,6 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--apply", action="store_true", help="make the most promising change and measure again")
     doctor.add_argument("--seconds", type=float, default=3.0, help="length of each measurement (default 3)")
     doctor.set_defaults(function=_doctor)
+    fit_batch = commands.add_parser(
+        "fit-batch", help="find the largest batch that trains in the memory there is",
+        epilog=KEYS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    fit_batch.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
+    fit_batch.add_argument("--margin", type=float, default=0.1, help="share of the memory to leave free (default 0.1)")
+    fit_batch.add_argument(
+        "--memory", metavar="SIZE", help="count on no more, such as '8 GiB' (default: what is there)"
+    )
+    fit_batch.set_defaults(function=_fit_batch)
     pack = commands.add_parser(
         "pack", help="decode a folder of pictures once, into files that are read many times as fast"
     )
@@ -163,6 +173,13 @@ def _doctor(asked: argparse.Namespace) -> int:
     from .recipes._doctor import diagnose
 
     print("\n".join(diagnose(_settings(asked.settings), seconds=asked.seconds, apply=asked.apply)))
+    return 0
+
+
+def _fit_batch(asked: argparse.Namespace) -> int:
+    from .recipes._fit_batch import find_batch
+
+    find_batch(_settings(asked.settings), margin=asked.margin, memory_limit=asked.memory)
     return 0
 
 

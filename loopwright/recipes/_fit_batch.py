@@ -1,0 +1,109 @@
+"""``loopwright fit-batch``: the largest batch that a configuration trains with. It writes nothing.
+
+python -m loopwright fit-batch data=photos model=resnet50 image_size=224
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .._device import Compute, choose_compute
+from .._fit_batch import BatchFit, Tried, fit_batch
+from .._stepper import Stepper
+from ..data._size import shown_size
+from ._classify import Pieces, build
+from ._settings import TrainSettings
+
+START = 2  # batch normalisation needs more than one value a channel
+VALIDATION = 4  # times as many pictures at once
+
+
+def find_batch(
+    settings: TrainSettings,
+    *,
+    margin: float = 0.1,
+    memory_limit: int | str | None = None,
+    say: Callable[[str], None] = print,
+) -> BatchFit:
+    """Try batches of the training that the settings stand for, and say each; the last line is the setting to use."""
+    compute = choose_compute(settings.device, settings.precision)
+    pieces = build(settings)
+    compute.place(pieces.model)
+    say(
+        f"fit-batch  {settings.data}, {settings.model.name} at {settings.image_size} px, {settings.optimizer.name}, "
+        f"{compute.precision} on {compute.device}"
+    )
+    found = fit_batch(
+        _Trial(settings, pieces, compute),
+        start=START,
+        most=max(START, len(pieces.train)),
+        margin=margin,
+        device=compute.device,
+        memory_limit=memory_limit,
+        restore=(pieces.model, pieces.optimizer),
+        on_trial=lambda tried: say(_line(tried)),
+    )
+    for line in _result(settings, found, len(pieces.train)):
+        say(line)
+    return found
+
+
+class _Trial:
+    """One step of ``loopwright train``, and one batch of its validation, on noise instead of pictures."""
+
+    def __init__(self, settings: TrainSettings, pieces: Pieces, compute: Compute) -> None:
+        self._settings, self._pieces, self._compute = settings, pieces, compute
+        self._normalize = pieces.train_loader.normalize or (lambda batch: batch)
+
+    def __call__(self, size: int) -> None:
+        self._step(size)
+        self._validate(min(VALIDATION * size, len(self._pieces.val)))
+
+    def _step(self, size: int) -> None:
+        s, pieces = self._settings, self._pieces
+        scaler = torch.amp.GradScaler(self._compute.device.type) if self._compute.precision == "fp16" else None
+        stepper = Stepper(pieces.optimizer, scaler)
+        pieces.model.train()
+        ahead = self._batch(size)  # a loop has the next batch on the device while it computes on one
+        for _ in range(min(2, s.accumulate)):  # the second has the gradients of the first beside it
+            batch, ahead = ahead, self._batch(size)
+            stepper.add(self._loss(*batch), size, s.clip, None)
+        stepper.step()
+
+    def _validate(self, size: int) -> None:
+        self._pieces.model.eval()
+        ahead = self._batch(size)
+        with torch.no_grad():
+            self._loss(*self._batch(size))
+        del ahead
+
+    def _loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        with self._compute.autocast():
+            return self._pieces.loss(self._pieces.model(pictures), labels)
+
+    def _batch(self, size: int) -> tuple[Tensor, Tensor]:
+        """As the loader's: 8-bit pictures go to the device, where they become floats."""
+        side, device = self._settings.image_size, self._compute.device
+        pictures = torch.randint(256, (size, 3, side, side), dtype=torch.uint8, device=device)
+        labels = torch.randint(len(self._pieces.train.classes), (size,), device=device)
+        return self._normalize(pictures.contiguous(memory_format=torch.channels_last)), labels
+
+
+def _line(tried: Tried) -> str:
+    return f"tried      {tried.batch:>6} {shown_size(tried.bytes):>10}  {'fits' if tried.ok else 'too large'}"
+
+
+def _result(settings: TrainSettings, found: BatchFit, pictures: int) -> list[str]:
+    lines = [f"largest    {found}"]
+    if found.batch_size == pictures:
+        lines.append(
+            "all        the whole of the training pictures fits: the speed or the accuracy decides, not the memory"
+        )
+    if settings.batch_size > found.batch_size:
+        parts = -(-settings.batch_size // found.batch_size)
+        size = -(-settings.batch_size // parts)
+        lines.append(
+            f"instead    batch_size={size} accumulate={parts * settings.accumulate} for steps of {size * parts}"
+        )
+    return [*lines, f"batch_size={found.batch_size}"]
