@@ -1,5 +1,6 @@
 """``load_weights``: a model's weights from wherever they are. Loads tensors only, never code."""
 
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import nn
 from ._checkpoints import Checkpoints, read_checkpoint
 from ._errors import CheckpointError, MissingExtra
 from ._state import LoadReport, load_state
+from ._tensor_file import check_tensor_file
 
 
 def load_weights(
@@ -56,11 +58,13 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
+        if zipfile.is_zipfile(path):  # else a file of before torch 1.6
+            check_tensor_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dictionary of tensors")
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dictionary of named tensors")
     return state
 
 
@@ -69,4 +73,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         from safetensors.torch import load_file
     except ImportError:
         raise MissingExtra("safetensors", f"reading {path}", "safetensors") from None
-    return load_file(path)
+    try:
+        return load_file(path)
+    except Exception as error:  # errors of its own kinds, not all of them public
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
