@@ -30,7 +30,7 @@ class Places:
 
     def fault_of(self, name: str) -> str | None:
         """``"outside"`` when the path leads out of the root, ``"missing"`` when no file is there, else None."""
-        if "\0" in name:
+        if "\0" in name or not _is_name(name):
             return "missing"
         path = os.path.join(self._root, name)
         folder, file = os.path.split(path)
@@ -61,6 +61,15 @@ class Places:
 
     def _is_inside(self, path: str) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(self._real_root)
+
+
+def _is_name(name: str) -> bool:
+    """Whether the system can be asked for it: half a pair of surrogates, which JSON may hold, stands for no byte."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def faults_of(root: Path, names: Iterable[str], *, outside: bool = False) -> list[str | None]:
