@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 MOST_JSON = 16 * 2**20  # bytes of one JSON file, or of one line of JSON: as values they take some 20 times as much
 
 
@@ -27,41 +27,44 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def no_link(path: str, flags: int) -> int:
-    """An ``opener=`` for files that are written: where a link stands, it is an error, and what it leads to is left alone.
+def open_unlinked(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file in a folder that may be a stranger's, where a link may lead anywhere: it is an ``OSError``.
 
     >>> import tempfile
     >>> link = Path(tempfile.mkdtemp(), "log.txt")
     >>> link.symlink_to("/dev/null")
-    >>> open(link, "a", opener=no_link)
+    >>> open_unlinked(link, os.O_WRONLY)
     Traceback (most recent call last):
-    OSError: [Errno 40] Too many levels of symbolic links: ...
+    OSError: [Errno 40] it is a link; put the file itself there: ...
     """
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link; put the file itself there", str(path))
+    return open_regular(path, flags | os.O_NOFOLLOW)
 
 
-def regular(path: str, flags: int) -> int:
-    """An ``opener=`` for files that are read: a pipe or a device, which may never end, is an ``OSError``."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file: a pipe or a device, which may never end, is an ``OSError``."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # opening a pipe would wait for its other end
     mode = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", path)
+        number, why = (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "it is no regular file")
+        raise OSError(number, why, str(path))
     return descriptor
 
 
-def read_within(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most so many bytes; ``OSError`` for any other."""
-    with open(path, "rb", opener=regular) as file:
+def read_within(descriptor: int, most: int) -> bytes:
+    """All that is in an open file, which is closed; ``OSError`` where it has more than so many bytes."""
+    with os.fdopen(descriptor, "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
     return data
 
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and flush its content to disk."""
-    with open(path, "wb", opener=no_link) as file:
+    with os.fdopen(open_unlinked(path, _ANEW), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -78,7 +81,7 @@ def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None
         if sync:
             write_synced(aside, data)
         else:
-            with open(aside, "wb", opener=no_link) as file:
+            with os.fdopen(open_unlinked(aside, _ANEW), "wb") as file:
                 file.write(data)
         os.replace(aside, path)
     except BaseException:
@@ -100,7 +103,8 @@ def strict_number(value: Any) -> Any:
 
 def json_text(values: Mapping[str, Any]) -> str:
     """Indented strict JSON for the files that people read."""
-    return json.dumps({k: strict_number(v) for k, v in values.items()}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({k: strict_number(v) for k, v in values.items()}, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # half a pair of surrogates: as JSON escapes it
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
@@ -110,7 +114,7 @@ def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> N
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object; ``ValueError`` when it does not, ``OSError`` when it cannot be read."""
-    values = parse_json(read_within(path, MOST_JSON).decode("utf-8"))
+    values = parse_json(read_within(open_unlinked(path), MOST_JSON).decode("utf-8"))
     if not isinstance(values, dict):
         raise ValueError(f"{path} should hold a JSON object, holds a {type(values).__name__}")
     return values
@@ -166,7 +170,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     ``ValueError`` where a line is no object, ``OSError`` where the file cannot be read.
     """
-    with open(path, encoding="utf-8", opener=regular) as file:
+    with os.fdopen(open_unlinked(path), encoding="utf-8") as file:
         for number in itertools.count(1):
             line = file.readline(MOST_JSON)
             if not line.endswith("\n"):

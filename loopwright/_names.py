@@ -34,7 +34,11 @@ def near(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
     """
     if len(name) > _LONGEST:  # nobody typed it, and comparing takes time by its square
         return []
-    likeness = {candidate: _likeness(name, candidate) for candidate in candidates if candidate != name and len(candidate) <= _LONGEST}
+    likeness = {
+        candidate: _likeness(name, candidate)
+        for candidate in candidates
+        if candidate != name and len(candidate) <= _LONGEST
+    }
     least = max(_ALIKE, max(likeness.values(), default=0.0) - _AS_GOOD)
     ranked = sorted(likeness, key=lambda candidate: -likeness[candidate])  # stable: ties keep the given order
     return [candidate for candidate in ranked[:n] if likeness[candidate] >= least]

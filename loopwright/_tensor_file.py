@@ -4,21 +4,27 @@
 the file, and some of the functions that it allows make much of little: ``bytearray(n)``, ``_codecs.encode(text, "hex")``.
 """
 
+import io
 import pickletools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _PUTS, _GETS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), ("GET", "BINGET", "LONG_BINGET")
 _GREEDY = {"builtins bytearray", "__builtin__ bytearray"}
+_LONGEST_NAME = 300
+_OLD_PICKLES = 5  # a magic number, the version, the machine, the values, the names of their numbers
 _ENCODE = "_codecs encode"  # how protocol 2 writes bytes: encode(text, "latin1")
 
 Op = tuple[str, Any]  # an operation's name and its argument; what is fetched from the memo has the name it had before
 
 
-def check_tensor_file(path: Path) -> None:
+def check_tensor_file(path: Path, *, old: bool = False) -> None:
     """``ValueError`` where it is not as ``torch.save`` writes files: an archive without packing, of tensors and values.
+
+    Args:
+        old: take files as they were before torch 1.6, too: some pickles, and the numbers behind them.
 
     >>> import tempfile, torch
     >>> path = Path(tempfile.mkdtemp(), "model.pt")
@@ -27,7 +33,12 @@ def check_tensor_file(path: Path) -> None:
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise ValueError("it is no archive, as torch.save writes them")
+            if not old:
+                raise ValueError("it is no archive, as torch.save writes them")
+            file.seek(0)
+            for _ in range(_OLD_PICKLES):
+                _check_values(file)
+            return
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -36,13 +47,15 @@ def check_tensor_file(path: Path) -> None:
             raise ValueError("its parts overlap")
         for member in members:
             if member.filename.endswith(".pkl"):
-                _check_values(archive.read(member))
+                _check_values(io.BytesIO(archive.read(member)))
 
 
-def _check_values(data: bytes) -> None:
+def _check_values(file: BinaryIO) -> None:
     """Look for the functions that make much of little, used otherwise than ``torch.save`` does it."""
-    operations = _operations(data)
+    operations = _operations(file)
     for name, value in operations:
+        if name == "GLOBAL" and len(value) > _LONGEST_NAME:  # torch's advice on it takes time by the square of its length
+            raise ValueError("it asks for something of a name that no function has")
         if name == "GLOBAL" and value in _GREEDY:
             raise ValueError(f"it asks for {value.split()[1]}, which can take any amount of memory")
         if name == "STACK_GLOBAL" or (name == "GLOBAL" and value == _ENCODE and not _is_bytes(operations)):
@@ -55,11 +68,11 @@ def _is_bytes(operations: Iterator[Op]) -> bool:
     return (text, code, pair, call) == ("BINUNICODE", ("BINUNICODE", "latin1"), "TUPLE2", "REDUCE")
 
 
-def _operations(data: bytes) -> Iterator[Op]:
+def _operations(file: BinaryIO) -> Iterator[Op]:
     """Those of a pickle, without what is put into the memo, and with what is fetched from it where it is a name."""
     memo: dict[int, Op] = {}
     last: Op = ("", None)
-    for operation, value, _ in pickletools.genops(data):
+    for operation, value, _ in pickletools.genops(file):
         if operation.name in _PUTS:
             memo[len(memo) if value is None else int(value)] = last
             continue

@@ -1,6 +1,5 @@
 """``load_weights``: a model's weights from wherever they are. Loads tensors only, never code."""
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,7 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
-        if zipfile.is_zipfile(path):  # else a file of before torch 1.6
-            check_tensor_file(path)
+        check_tensor_file(path, old=True)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error

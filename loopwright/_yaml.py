@@ -33,7 +33,7 @@ from yaml.scanner import Scanner
 from yaml.serializer import Serializer
 
 from ._errors import ConfigError
-from ._files import read_within
+from ._files import open_regular, read_within
 from ._names import did_you_mean
 
 Keys = tuple[str, ...]  # the way to a value: ("optimizer", "lr"); places in a list count as "0", "1", ...
@@ -142,7 +142,7 @@ def _without_include(tree: Tree) -> Tree:
 def _file_text(file: str, place: str) -> str:
     path = Path(file)
     try:
-        data = read_within(path, MOST_BYTES)
+        data = read_within(open_regular(path), MOST_BYTES)
     except ValueError:  # a zero, or half a pair of surrogates
         raise ConfigError(f"{place}{file!r} cannot be the name of a file") from None
     except FileNotFoundError:

@@ -23,7 +23,7 @@ from .._errors import DataError
 Bytes: TypeAlias = "bytes | bytearray | memoryview"
 
 ALIGNMENT = 64
-_LARGEST_SIDE = 2**24  # pixels
+_LARGEST_SIDE = 2**24  # pixels; Pillow keeps a list of rows, also of empty ones
 _ARRAY_KINDS = "biufcSUmM"
 TAKEN = (
     "pictures of Pillow, NumPy arrays and numbers, tensors on the CPU, numbers, strings, bytes, paths, None, and tuples, "
@@ -377,7 +377,7 @@ def _is_kept(value: Any) -> bool:
 def _read_picture(data: _Reader) -> Image.Image:
     width, height = data.unpack("II")
     mode, palette, colours, info, pixels = data.text(), data.text(), data.small(), data.read(), data.large()
-    if width * height > 8 * len(pixels) or max(width, height) > _LARGEST_SIDE:  # Pillow keeps a list of rows, empty or not
+    if width * height > 8 * len(pixels) or max(width, height) > _LARGEST_SIDE:
         raise ValueError("cut short")
     made = Image.frombytes(mode, (width, height), pixels) if len(pixels) else Image.new(mode, (width, height))
     if palette:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from tokenize import TokenError  # NumPy reads headers of Python 2 token by token
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,7 +27,7 @@ def array_of(data: bytes | memoryview) -> np.ndarray:
         if version not in _HEADERS:
             raise ValueError(f"version {version} of the format is not read")
         shape, by_columns, dtype = _HEADERS[version](file, max_header_size=_LONGEST_HEADER)
-    except (ArithmeticError, LookupError, RecursionError, SyntaxError, TypeError) as error:
+    except (ArithmeticError, LookupError, RecursionError, SyntaxError, TokenError, TypeError) as error:
         raise ValueError(f"its header is damaged: {type(error).__name__}: {error}") from None
     if dtype.hasobject:
         raise ValueError("it holds Python objects")

@@ -19,7 +19,9 @@ def read_parquet(path: Path, names: Collection[str] | None) -> tuple[list[str], 
                 raise DataError(f"{path}: a column's name comes twice among {', '.join(map(repr, present))}")
             wanted = [name for name in present if names is None or name in names]
             if file.metadata.num_rows * len(wanted) > _DENSEST * path.stat().st_size + _FEW:
-                raise DataError(f"{path}: {file.metadata.num_rows:,} rows in {path.stat().st_size:,} bytes: no table, a bomb")
+                raise DataError(
+                    f"{path}: {file.metadata.num_rows:,} rows in {path.stat().st_size:,} bytes: no table, a bomb"
+                )
             table = file.read(wanted)
             return (
                 present,

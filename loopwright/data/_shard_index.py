@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._errors import DataError
-from .._files import read_within, replace_file
+from .._files import open_unlinked, read_within, replace_file
 from ._npy import array_of
 from ._shard_samples import ShardFault, ShardSample, shard_samples
 from ._tar import Archive, BrokenTar, Member
@@ -97,7 +97,9 @@ def _kept(path: Path, stamp: tuple[int, int]) -> list[Member] | None:
     with contextlib.suppress(
         OSError, ValueError, LookupError, ArithmeticError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile
     ):  # what zipfile raises for a damaged file
-        about, names, places = _arrays(read_within(_beside(path), _LARGEST), ("about", "names", "places"))
+        about, names, places = _arrays(
+            read_within(open_unlinked(_beside(path)), _LARGEST), ("about", "names", "places")
+        )
         if about.tolist() == [_VERSION, *stamp] and _lie_within(places, stamp[0]):
             texts = names.tobytes().decode(*_CODE).split("\0") if len(places) else []
             return [Member(name, *place) for name, place in zip(texts, places.tolist(), strict=True)]

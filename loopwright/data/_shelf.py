@@ -133,19 +133,19 @@ class Shelf:
 
     def _items(self) -> Iterator[Path]:
         return (
-            path for path in self._files("*.item") if path.stem.isdecimal() and int(path.stem) < len(self._flags.bytes) - 2
+            path
+            for path in self._files("*.item")
+            if path.stem.isdecimal() and int(path.stem) < len(self._flags.bytes) - 2
         )
 
     def _files(self, pattern: str) -> Iterator[Path]:
         """Files of the cache, where they should be: what a link leads to is somebody else's."""
-        return (path for path in self.folder.glob(f"[0-9]*/{pattern}") if not (path.is_symlink() or path.parent.is_symlink()))
+        return (path for path in self.folder.glob(f"[0-9]*/{pattern}") if not path.is_symlink())
 
     def _write(self, path: Path, header: bytes, parts: Parts, size: int) -> None:
         aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             path.parent.mkdir(exist_ok=True)
-            if path.parent.is_symlink():
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path.parent))
             with open(aside, "xb") as file:
                 for part in (header, *parts):
                     file.write(part)
@@ -224,6 +224,9 @@ class _InUse:
 def _claim_folder(folder: Path, identity: str, words: str) -> None:
     """Make the folder, or see that it is a cache of the same."""
     folder.mkdir(parents=True, exist_ok=True)
+    link = next((path for path in folder.iterdir() if path.is_symlink()), None)
+    if link is not None:  # a stranger's folder may lead anywhere
+        raise DataError(f"{link} is a link: a cache writes into its own folder only. Remove it, or give another folder")
     note = folder / "cache.json"
     if not note.exists():
         if any(not path.name.startswith(".cache.json") for path in folder.iterdir()):
