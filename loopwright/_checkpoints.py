@@ -275,7 +275,7 @@ def _json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
 
 def _read_entry(facts: Mapping[str, Any], folder: Path) -> Entry:
     """An entry of the index, which may be a stranger's: a name is that of a folder in this one, a number is a number."""
-    entry = Entry(**facts | {"metrics": _float_metrics(facts["metrics"])})
+    entry = Entry(**{**facts, "metrics": _float_metrics(facts["metrics"])})
     if not isinstance(entry.name, str) or not _is_name(entry.name):
         raise ValueError(f"{entry.name!r} is not the name of a checkpoint")
     if os.path.islink(folder / entry.name):

@@ -48,7 +48,9 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        number, why = (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "it is no regular file")
+        number, why = (
+            (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "it is no regular file")
+        )
         raise OSError(number, why, str(path))
     return descriptor
 

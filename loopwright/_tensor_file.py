@@ -54,7 +54,9 @@ def _check_values(file: BinaryIO) -> None:
     """Look for the functions that make much of little, used otherwise than ``torch.save`` does it."""
     operations = _operations(file)
     for name, value in operations:
-        if name == "GLOBAL" and len(value) > _LONGEST_NAME:  # torch's advice on it takes time by the square of its length
+        if (
+            name == "GLOBAL" and len(value) > _LONGEST_NAME
+        ):  # torch's advice on it takes time by the square of its length
             raise ValueError("it asks for something of a name that no function has")
         if name == "GLOBAL" and value in _GREEDY:
             raise ValueError(f"it asks for {value.split()[1]}, which can take any amount of memory")
@@ -74,7 +76,7 @@ def _operations(file: BinaryIO) -> Iterator[Op]:
     last: Op = ("", None)
     for operation, value, _ in pickletools.genops(file):
         if operation.name in _PUTS:
-            memo[len(memo) if value is None else int(value)] = last
+            memo[len(memo) if value is None else int(value or 0)] = last
             continue
-        last = memo.get(int(value), ("", None)) if operation.name in _GETS else (operation.name, value)
+        last = memo.get(int(value or 0), ("", None)) if operation.name in _GETS else (operation.name, value)
         yield last

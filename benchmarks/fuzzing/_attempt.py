@@ -27,7 +27,15 @@ _WATCHED = {  # event -> which of its arguments are paths
     "open": 1, "os.remove": 1, "os.rename": 2, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1, "os.link": 2,
     "os.symlink": 2, "os.chmod": 1, "os.listdir": 1, "os.scandir": 1, "shutil.rmtree": 1, "os.utime": 1,
 }  # fmt: skip
-_FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "ctypes.dlopen"}
+_FORBIDDEN = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "ctypes.dlopen",
+}
 
 
 class Attempts:
@@ -72,7 +80,9 @@ class Attempts:
         tree = dict(self._valid)
         spoils = [(name, spoil) for end, spoil in self._target.spoil.items() for name in tree if name.endswith(end)]
         if self._target.inner and random.random() < 0.15:
-            folders = {name.rpartition("/")[0] for name in tree} - {""}
+            folders = {
+                folder for name in tree if "/" in (folder := name.rpartition("/")[0])
+            }  # not those that are asked for
             tree = spoiled_tree(tree, random, [*(name for name, _ in spoils), *sorted(folders)])
             return tree
         for name, spoil in random.sample(spoils, min(len(spoils), random.choice((1, 1, 1, 2)))):

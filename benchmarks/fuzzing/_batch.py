@@ -1,6 +1,6 @@
 """Many attempts in a process of its own, with a limit of memory, watched from outside: who hangs or crashes is named.
 
-    python -m benchmarks.fuzzing._batch TARGET SEED FIRST SECONDS FOLDER     (started by `run_target`)
+python -m benchmarks.fuzzing._batch TARGET SEED FIRST SECONDS FOLDER     (started by `run_target`)
 """
 
 from __future__ import annotations
@@ -50,9 +50,20 @@ def _run_batch(tally: Tally, name: str, seed: int, first: int, seconds: float, f
     place, notes = folder / "place", folder / "notes"
     place.write_bytes(_PLACE.pack(first, 0, 0, 0.0))
     notes.write_bytes(b"")
-    command = [sys.executable, "-m", "benchmarks.fuzzing._batch", name, str(seed), str(first), str(seconds), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.fuzzing._batch",
+        name,
+        str(seed),
+        str(first),
+        str(seconds),
+        str(folder),
+    ]
     with open(folder / "errors", "wb") as errors:
-        process = subprocess.Popen(command, env=os.environ | QUIET, stderr=errors, stdout=errors, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=os.environ | QUIET, stderr=errors, stdout=errors, start_new_session=True
+        )
         while (code := _code(process)) is None:
             now, _, _, began = _PLACE.unpack(place.read_bytes())
             if began and time.monotonic() - began > LONGEST:

@@ -11,7 +11,19 @@ from typing import Any
 Tree = dict[str, "bytes | str"]  # path -> content of a file; text: "link:TARGET", "pipe", "folder"
 
 HUGE = (0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**60, 2**63 - 1, 2**63, 2**64 - 1)
-NAMES = ("../../outside/secret", "/etc/passwd", "..", ".", "", "a/../../b", "a\0b", "\ud800", "x" * 5000, "\x1b[2J", "C:\\x")
+NAMES = (
+    "../../outside/secret",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    "a/../../b",
+    "a\0b",
+    "\ud800",
+    "x" * 5000,
+    "\x1b[2J",
+    "C:\\x",
+)
 STRANGE: tuple[Any, ...] = (
     None, True, -1, 0.5, 2**64, 10**400, 1e308, float("inf"), float("nan"), "", "nan", [], {}, [[]], {"a": {}}, "latest",
     *NAMES,
@@ -37,7 +49,7 @@ def _cut(data: bytes, random: Random) -> bytes:
 
 
 def _splice(data: bytes, random: Random) -> bytes:
-    start, end, to = sorted(random.randrange(len(data) + 1) for _ in range(2)) + [random.randrange(len(data) + 1)]
+    start, end, to = [*sorted(random.randrange(len(data) + 1) for _ in range(2)), random.randrange(len(data) + 1)]
     end = min(end, start + random.choice((8, 64, 512, 4096)))
     return random.choice((data[:start] + data[end:], data[:to] + data[start:end] + data[to:]))
 
@@ -52,7 +64,9 @@ def _number(data: bytes, random: Random) -> bytes:
 
 def _insert(data: bytes, random: Random) -> bytes:
     place, count = random.randrange(len(data) + 1), random.choice((1, 10, 1000, 100_000))
-    piece = random.choice((b"[", b"{", b"(", b"- ", b"\0", b"9", b"a,", b'"', b"\n", b"[[],", b'{"a":', b"&a *a ", b"!", b"\xff"))
+    piece = random.choice(
+        (b"[", b"{", b"(", b"- ", b"\0", b"9", b"a,", b'"', b"\n", b"[[],", b'{"a":', b"&a *a ", b"!", b"\xff")
+    )
     return data[:place] + piece * count + data[place:]
 
 
@@ -62,7 +76,9 @@ def _digits(data: bytes, random: Random) -> bytes:
     if not places:
         return _flip(data, random)
     place = random.choice(places)
-    text = random.choice((b"-1", b"9" * 20, b"9" * 5000, b"1e999", b"nan", b"0x" + b"f" * 5000, str(2**60).encode(), b"0"))
+    text = random.choice(
+        (b"-1", b"9" * 20, b"9" * 5000, b"1e999", b"nan", b"0x" + b"f" * 5000, str(2**60).encode(), b"0")
+    )
     return data[:place] + text + data[place + 1 :]
 
 

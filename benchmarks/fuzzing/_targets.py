@@ -254,9 +254,12 @@ def spoiled_pack(data: bytes, random: Random) -> bytes:
     try:
         facts = json.loads(text)
         for place in facts["arrays"].values():
-            count = int(np.prod(place["shape"])) * np.dtype(
-                [tuple(f) for f in place["dtype"]] if isinstance(place["dtype"], list) else place["dtype"]
-            ).itemsize
+            count = (
+                int(np.prod(place["shape"]))
+                * np.dtype(
+                    [tuple(f) for f in place["dtype"]] if isinstance(place["dtype"], list) else place["dtype"]
+                ).itemsize
+            )
             place["crc32"] = zlib.crc32(body[place["offset"] : place["offset"] + count])
         text = json.dumps(facts).encode()
     except Exception:  # whatever was spoiled: then without
@@ -341,7 +344,12 @@ def _make_table(ending: str) -> Callable[[Path], None]:
 def _read_tables(ending: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
         path, refused = folder / f"t{ending}", []
-        kinds: tuple[dict[str, Any], ...] = ({}, {"labels": "tags"}, {"values": ["age", "w"], "weight": "w"}, {"label": None})
+        kinds: tuple[dict[str, Any], ...] = (
+            {},
+            {"labels": "tags"},
+            {"values": ["age", "w"], "weight": "w"},
+            {"label": None},
+        )
         for kind in kinds:
             try:
                 table = lw.Table(path, split="train", **kind)
@@ -393,7 +401,9 @@ def _read_plain(folder: Path) -> None:
 def _read_stream(folder: Path) -> None:
     names = [str(path) for path in sorted(folder.glob("*.tar.gz"))]
     for how in ("skip", "raise"):
-        stream = lw.ShardStream(names, 2, fields=_FIELDS, transform=lw.CenterCrop(8), shuffle=3, workers=0, on_error=how)
+        stream = lw.ShardStream(
+            names, 2, fields=_FIELDS, transform=lw.CenterCrop(8), shuffle=3, workers=0, on_error=how
+        )
         for _ in stream:
             pass
 

@@ -240,7 +240,7 @@ class PackReader:
             raise DataError(f"{self.path}: it has no {name}; pack it again")
         start, dtype, shape, crc = self._places[name]
         data = self._bytes[start : start + dtype.itemsize * math.prod(shape)]
-        if zlib.crc32(data) != crc:
+        if zlib.crc32(data.data) != crc:
             raise DataError(f"{self.path}: damaged (its {name} is not what was written); pack it again")
         return data.view(dtype).reshape(shape)
 

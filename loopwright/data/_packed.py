@@ -174,4 +174,8 @@ def _laws(file: PackReader) -> Iterator[tuple[str, bool]]:
 
 
 def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) and "\0" not in value for value in values)
+    """Whether they are a list of what may be the names of files: the system can be asked for them."""
+    try:
+        return isinstance(values, list) and all(b"\0" not in os.fsencode(value) for value in values)
+    except (TypeError, UnicodeEncodeError):
+        return False
