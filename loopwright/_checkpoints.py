@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from ._files import json_text as _json_text
 from ._files import read_json, sync_folder, write_json, write_synced
 from ._staging import Staging
 from ._state import plain_state
+from ._tensor_file import check_tensor_file
 from ._writer import Writer
 
 FORMAT = 1
@@ -318,9 +320,11 @@ class Checkpoints:
             index = read_json(path)
             if index["format"] != FORMAT:
                 raise CheckpointError(f"{path} has format {index['format']}; this loopwright reads format {FORMAT}")
-            entries = [Entry(**e | {"metrics": _float_metrics(e["metrics"])}) for e in index["checkpoints"]]
+            entries = [_read_entry(e, self.folder) for e in index["checkpoints"]]
             modes = dict(index["modes"])
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            if not set(modes.values()) <= {"min", "max"}:
+                raise ValueError(f"a mode is 'min' or 'max', not one of {[*modes.values()]}")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise CheckpointError(
                 f"{path} is not an index of checkpoints ({error}): restore it, or give another folder"
             ) from None
@@ -336,6 +340,23 @@ def _ranked(entries: Sequence[Entry], metric: str, mode: Mode) -> list[Entry]:
 
 def _json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
+
+
+def _read_entry(facts: Mapping[str, Any], folder: Path) -> Entry:
+    """An entry of the index, which may be a stranger's: a name is that of a folder in this one, a number is a number."""
+    entry = Entry(**{**facts, "metrics": _float_metrics(facts["metrics"])})
+    if not isinstance(entry.name, str) or not _is_name(entry.name):
+        raise ValueError(f"{entry.name!r} is not the name of a checkpoint")
+    if os.path.islink(folder / entry.name):
+        raise ValueError(f"{entry.name} is a link: put the folder itself there")
+    if type(entry.step) is not int or not all(type(n) in (int, float) for n in (entry.epoch, entry.saved_at)):
+        raise ValueError(f"{entry.name} has a step, epoch or time that is no number")
+    return entry
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is that of something in the folder itself: no way out of it, no odd bytes, nothing a terminal obeys."""
+    return name.isprintable() and name not in ("", ".", "..") and "/" not in name and "\\" not in name
 
 
 def _float_metrics(metrics: Mapping[str, float | str]) -> dict[str, float]:
@@ -373,7 +394,7 @@ def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
     try:
         manifest = read_json(path)
         version, files = manifest["format"], dict(manifest["files"])
-        sound = all(Path(n).name == n and n.endswith(".pt") and {"size", "crc32"} <= set(f) for n, f in files.items())
+        sound = all(_is_name(n) and n.endswith(".pt") and _are_facts(f) for n, f in files.items())
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): use another checkpoint of this run") from None
     if version != FORMAT or not sound:
@@ -381,7 +402,13 @@ def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
     return files
 
 
+def _are_facts(facts: Any) -> bool:
+    return isinstance(facts, dict) and all(type(facts.get(key)) is int and facts[key] >= 0 for key in ("size", "crc32"))
+
+
 def _check_file(path: Path, facts: Mapping[str, int]) -> None:
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise CheckpointError(f"{path} is a link, or no file: what it leads to is not read; put the file itself there")
     found = path.stat().st_size if path.exists() else None
     if found != facts["size"]:
         state = "is missing" if found is None else f"has {found:,} bytes and should have {facts['size']:,}"
@@ -393,6 +420,7 @@ def _check_file(path: Path, facts: Mapping[str, int]) -> None:
 def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device) -> Any:
     _check_file(path, facts)
     try:
+        check_tensor_file(path)
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error

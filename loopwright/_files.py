@@ -1,13 +1,21 @@
-"""Files that are whole or absent: atomic replacement, flushing to disk, JSON and JSON lines. Knows nothing of runs."""
+"""Files that are whole or absent: atomic replacement, flushing to disk, JSON and JSON lines. Knows nothing of runs.
+
+They may come from strangers: what is read is a regular file of bounded size, and nothing is written through a link.
+"""
 
 import contextlib
 import errno
+import itertools
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+MOST_JSON = 16 * 2**20  # bytes of one JSON file, or of one line of JSON: as values they take some 20 times as much
 
 
 def sync_folder(folder: Path) -> None:
@@ -19,9 +27,46 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def open_unlinked(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file in a folder that may be a stranger's, where a link may lead anywhere: it is an ``OSError``.
+
+    >>> import tempfile
+    >>> link = Path(tempfile.mkdtemp(), "log.txt")
+    >>> link.symlink_to("/dev/null")
+    >>> open_unlinked(link, os.O_WRONLY)
+    Traceback (most recent call last):
+    OSError: [Errno 40] it is a link; put the file itself there: ...
+    """
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link; put the file itself there", str(path))
+    return open_regular(path, flags | os.O_NOFOLLOW)
+
+
+def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file: a pipe or a device, which may never end, is an ``OSError``."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # opening a pipe would wait for its other end
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number, why = (
+            (errno.EISDIR, "it is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "it is no regular file")
+        )
+        raise OSError(number, why, str(path))
+    return descriptor
+
+
+def read_within(descriptor: int, most: int) -> bytes:
+    """All that is in an open file, which is closed; ``OSError`` where it has more than so many bytes."""
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+    return data
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and flush its content to disk."""
-    with open(path, "wb") as file:
+    with os.fdopen(open_unlinked(path, _ANEW), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -38,7 +83,8 @@ def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None
         if sync:
             write_synced(aside, data)
         else:
-            aside.write_bytes(data)
+            with os.fdopen(open_unlinked(aside, _ANEW), "wb") as file:
+                file.write(data)
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -59,7 +105,8 @@ def strict_number(value: Any) -> Any:
 
 def json_text(values: Mapping[str, Any]) -> str:
     """Indented strict JSON for the files that people read."""
-    return json.dumps({k: strict_number(v) for k, v in values.items()}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps({k: strict_number(v) for k, v in values.items()}, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # half a pair of surrogates: as JSON escapes it
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> None:
@@ -68,11 +115,24 @@ def write_json(path: Path, values: Mapping[str, Any], *, sync: bool = True) -> N
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object; ``ValueError`` when it does not."""
-    values = json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that holds one object; ``ValueError`` when it does not, ``OSError`` when it cannot be read."""
+    values = parse_json(read_within(open_unlinked(path), MOST_JSON).decode("utf-8"))
     if not isinstance(values, dict):
         raise ValueError(f"{path} should hold a JSON object, holds a {type(values).__name__}")
     return values
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; ``ValueError`` also where it is nested too deeply.
+
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: the values are nested too deeply
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the values are nested too deeply") from None
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -130,8 +190,18 @@ class JsonLines:
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; non-finite numbers come back as floats. A last line cut short is left out."""
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield {k: float(v) if v in ("nan", "inf", "-inf") else v for k, v in json.loads(line).items()}
+    """The objects of a JSON-lines file; non-finite numbers come back as floats. A last line cut short is left out.
+
+    ``ValueError`` where a line is no object, ``OSError`` where the file cannot be read.
+    """
+    with os.fdopen(open_unlinked(path), encoding="utf-8") as file:
+        for number in itertools.count(1):
+            line = file.readline(MOST_JSON)
+            if not line.endswith("\n"):
+                if len(line) == MOST_JSON:
+                    raise ValueError(f"line {number} has more than {MOST_JSON:,} characters")
+                return
+            values = parse_json(line)
+            if not isinstance(values, dict):
+                raise ValueError(f"line {number} should hold a JSON object, holds a {type(values).__name__}")
+            yield {k: float(v) if v in ("nan", "inf", "-inf") else v for k, v in values.items()}

@@ -20,7 +20,7 @@ from ._errors import RunError
 
 BEAT_SECONDS = 10.0
 MISSED_BEATS = 3  # after which a holder on another machine is gone
-_NAME = ".lock"
+LOCK = ".lock"
 _LARGEST = 4096  # bytes of the file that are read
 _HELD: set[tuple[int, str]] = set()  # (process, folder): a POSIX lock does not keep out its own process
 
@@ -39,7 +39,7 @@ class FolderLock:
             raise RunError(
                 f"{folder} is already open in this process: close that run first, or give this one another folder"
             )
-        self._file = open(folder / _NAME, "a+b")  # noqa: SIM115 - held until it is released
+        self._file = open(folder / LOCK, "a+b")  # noqa: SIM115 - held until it is released
         try:
             self._take()
         except BaseException:
@@ -47,7 +47,7 @@ class FolderLock:
             raise
         _HELD.add(self._key)
         self._end = threading.Event()
-        self._beating = threading.Thread(target=_beat, args=(folder / _NAME, self._end), daemon=True)
+        self._beating = threading.Thread(target=_beat, args=(folder / LOCK, self._end), daemon=True)
         self._beating.start()
 
     def release(self) -> None:
@@ -78,7 +78,7 @@ def holder(folder: Path) -> dict[str, Any] | None:
     if (os.getpid(), str(folder.resolve())) in _HELD:  # opening and closing the file here would free it
         return _myself()
     try:
-        with open(folder / _NAME, "r+b") as file:
+        with open(folder / LOCK, "r+b") as file:
             locked, owner = _lock(file), _owner(file)
     except OSError:
         return None
@@ -86,7 +86,7 @@ def holder(folder: Path) -> dict[str, Any] | None:
         return owner or {}
     if owner is None or owner.get("host") == socket.gethostname():
         return owner if owner and locked is None and _is_process(owner) else None
-    quiet = time.time() - (folder / _NAME).stat().st_mtime
+    quiet = time.time() - (folder / LOCK).stat().st_mtime
     return owner if quiet < MISSED_BEATS * BEAT_SECONDS else None
 
 
@@ -113,10 +113,10 @@ def _is_alive(folder: Path, owner: dict[str, Any], locked: bool | None) -> bool:
     """Whether the process that the file names goes on, where nothing else keeps us out."""
     if owner.get("host") == socket.gethostname():
         return locked is None and _is_process(owner)
-    beat, given_up = (folder / _NAME).stat().st_mtime_ns, time.monotonic() + MISSED_BEATS * BEAT_SECONDS
+    beat, given_up = (folder / LOCK).stat().st_mtime_ns, time.monotonic() + MISSED_BEATS * BEAT_SECONDS
     while time.monotonic() < given_up:  # whatever the clocks of the two machines say: does it beat?
         time.sleep(min(1.0, BEAT_SECONDS / 4))
-        if (folder / _NAME).stat().st_mtime_ns != beat:
+        if (folder / LOCK).stat().st_mtime_ns != beat:
             return True
     return False
 

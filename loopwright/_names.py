@@ -16,6 +16,7 @@ from typing import Any
 
 from ._errors import ConfigError
 
+_LONGEST = 1000  # characters of a name that is compared
 _ALIKE = 0.65  # below this, two names share letters rather than a meaning
 _AS_GOOD = 0.15  # names this much less alike than the best one only distract
 
@@ -31,7 +32,13 @@ def near(name: str, candidates: Iterable[str], n: int = 3) -> list[str]:
     >>> near("learning_rate", ["data", "optimizer.name", "optimizer.lr"])
     ['optimizer.lr']
     """
-    likeness = {candidate: _likeness(name, candidate) for candidate in candidates if candidate != name}
+    if len(name) > _LONGEST:  # nobody typed it, and comparing takes time by its square
+        return []
+    likeness = {
+        candidate: _likeness(name, candidate)
+        for candidate in candidates
+        if candidate != name and len(candidate) <= _LONGEST
+    }
     least = max(_ALIKE, max(likeness.values(), default=0.0) - _AS_GOOD)
     ranked = sorted(likeness, key=lambda candidate: -likeness[candidate])  # stable: ties keep the given order
     return [candidate for candidate in ranked[:n] if likeness[candidate] >= least]

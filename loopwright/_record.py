@@ -12,6 +12,7 @@ checkpoints/
 import contextlib
 import os
 import socket
+import stat
 import sys
 import time
 import uuid
@@ -21,10 +22,13 @@ from typing import Any
 
 from ._errors import RunError
 from ._files import JsonLines, read_json, read_json_lines, replace_file, write_json
-from ._lock import FolderLock, holder
+from ._lock import LOCK, FolderLock, holder
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
+_KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
+    "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
+}  # fmt: skip
 _OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG)
 
 
@@ -34,6 +38,7 @@ class Record:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._make_folder()
+        self._check_files()
         self._lock = FolderLock(self.folder)
         try:
             self.info = read_run(self.folder) if (self.folder / RUN).exists() else {}
@@ -141,6 +146,15 @@ class Record:
                 "or put the run elsewhere"
             ) from None
 
+    def _check_files(self) -> None:
+        """A folder may be a stranger's: nothing is written through a link, and no pipe keeps us waiting."""
+        for path in map(self.folder.joinpath, (*_OWN, LOCK)):
+            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+                raise RunError(
+                    f"{path} is a link, or no file: a run writes into files of its own. Remove it, or give this run "
+                    "another folder"
+                )
+
 
 def is_held(folder: Path) -> bool:
     """Whether a living process holds the folder."""
@@ -151,15 +165,25 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """What run.json says; ``RunError`` where it cannot be read."""
     path = Path(folder) / RUN
     try:
-        return read_json(path)
+        info = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is not the record of a run ({error})") from None
+    strange = next((key for key, kind in _KINDS.items() if not isinstance(info.get(key), kind | None)), None)
+    if strange is not None:
+        raise RunError(f"{path} is not the record of a run: its {strange!r} is a {type(info[strange]).__name__}")
+    return info
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl, oldest first: ``step``, ``epoch``, ``kind`` and the values by name."""
+    """The lines of a run's metrics.jsonl, oldest first: ``step``, ``epoch``, ``kind`` and the values by name.
+
+    Raises ``RunError`` where the file is of something else.
+    """
     path = Path(folder) / METRICS
-    return list(read_json_lines(path)) if path.exists() else []
+    try:
+        return list(read_json_lines(path)) if path.exists() else []
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} does not hold the metrics of a run ({error})") from None
 
 
 def _now() -> str:

@@ -6,12 +6,13 @@ from typing import Any
 from ._errors import RunError
 from ._record import RUN, is_held, read_run
 
+_LARGEST = 1e300  # a whole number of JSON may have thousands of digits, which no float has
 COLUMNS = ("run", "state", "step", "epochs", "best", "started")
 
 
 def list_runs(root: str | Path) -> list[dict[str, Any]]:
     """What each run says of itself, newest first. One that died without a word is "killed"."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in sorted(Path(root).rglob(RUN)):
         try:
             info = read_run(path.parent)
@@ -28,8 +29,8 @@ def true_state(folder: Path, info: dict[str, Any]) -> str:
 
 
 def runs_table(runs: list[dict[str, Any]]) -> str:
-    """A table for a terminal."""
-    rows = [COLUMNS, *(_row(info) for info in runs)]
+    """A table for a terminal: one line a run, whatever its record says."""
+    rows = [COLUMNS, *(tuple(map(_shown, _row(info))) for info in runs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -37,7 +38,17 @@ def runs_table(runs: list[dict[str, Any]]) -> str:
 
 
 def _row(info: dict[str, Any]) -> tuple[str, ...]:
-    best = ", ".join(f"{name} {value:.4g}" for name, value in (info.get("best") or {}).items())
+    best = ", ".join(map(_measured, info["best"].items())) if isinstance(info.get("best"), dict) else ""
     started = str(info.get("started", ""))[:16].replace("T", " ")
     epochs = str(info.get("epochs_done", "")) + (f" of {info['length']}" if info.get("length") else "")
     return (info["folder"], info["state"], str(info.get("step", "")), epochs, best, started)
+
+
+def _measured(item: tuple[str, Any]) -> str:
+    name, value = item
+    return f"{name} {value:.4g}" if isinstance(value, int | float) and abs(value) <= _LARGEST else f"{name} {value}"
+
+
+def _shown(cell: str) -> str:
+    """On one line and of harmless letters: a terminal takes some texts for commands."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in cell)

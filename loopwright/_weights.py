@@ -10,6 +10,7 @@ from torch import nn
 from ._checkpoints import Checkpoints, read_checkpoint
 from ._errors import CheckpointError, MissingExtra
 from ._state import LoadReport, load_state
+from ._tensor_file import check_tensor_file
 
 
 def load_weights(
@@ -56,11 +57,12 @@ def _read(path: Path, name: str) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
+        check_tensor_file(path, old=True)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a foreign file
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dictionary of tensors")
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dictionary of named tensors")
     return state
 
 
@@ -69,4 +71,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         from safetensors.torch import load_file
     except ImportError:
         raise MissingExtra("safetensors", f"reading {path}", "safetensors") from None
-    return load_file(path)
+    try:
+        return load_file(path)
+    except Exception as error:  # errors of its own kinds, not all of them public
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error

@@ -33,6 +33,7 @@ from yaml.scanner import Scanner
 from yaml.serializer import Serializer
 
 from ._errors import ConfigError
+from ._files import open_regular, read_within
 from ._names import did_you_mean
 
 Keys = tuple[str, ...]  # the way to a value: ("optimizer", "lr"); places in a list count as "0", "1", ...
@@ -41,6 +42,10 @@ INCLUDE = "include"
 COMMAND_LINE = "command line"
 MAX_INCLUDES = 10
 MAX_VALUES = 100_000  # of one file, anchors filled in: some hundred bytes of nested anchors can stand for billions
+
+MAX_DIGITS = 4300  # of a whole number: more Python does not write down again
+MOST_BYTES = 16 * 2**20  # of one file
+_LONGEST_TUPLE = 10_000  # characters
 
 _TAG = "tag:yaml.org,2002:"
 _STR, _TUPLE, _MERGE = _TAG + "str", _TAG + "python/tuple", _TAG + "merge"
@@ -108,7 +113,7 @@ def _composed(text: str, file: str) -> Node | None:
 
 def _read_with_includes(file: str, place: str, chain: list[str]) -> Tree:
     """Read ``file``; ``place`` is the line that includes it, ``chain`` the files that led to it."""
-    if any(os.path.realpath(file) == os.path.realpath(earlier) for earlier in chain):
+    if "\0" not in file and any(os.path.realpath(file) == os.path.realpath(earlier) for earlier in chain):
         raise ConfigError(f"{place}files include each other in a circle: {' -> '.join([*chain, file])}")
     if len(chain) > MAX_INCLUDES:
         raise ConfigError(f"{place}more than {MAX_INCLUDES} files include each other: {' -> '.join([*chain, file])}")
@@ -137,7 +142,9 @@ def _without_include(tree: Tree) -> Tree:
 def _file_text(file: str, place: str) -> str:
     path = Path(file)
     try:
-        data = path.read_bytes()
+        data = read_within(open_regular(path), MOST_BYTES)
+    except ValueError:  # a zero, or half a pair of surrogates
+        raise ConfigError(f"{place}{file!r} cannot be the name of a file") from None
     except FileNotFoundError:
         beside = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
         question = did_you_mean(path.name, beside)
@@ -354,7 +361,7 @@ class _Builder:
 
 def _tuple_of(text: str) -> tuple[Any, ...] | None:
     """The tuple of plain values that ``text`` spells in Python, if it does."""
-    if "," not in text and text.strip() != "()":
+    if ("," not in text and text.strip() != "()") or len(text) > _LONGEST_TUPLE:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # of odd escapes in what may be any text
@@ -372,6 +379,8 @@ def _is_plain(value: Any) -> bool:
 
 def _number(text: str) -> int | float:
     digits = text.replace("_", "")
+    if len(digits) > MAX_DIGITS // 2:  # in hexadecimal Python reads any number of them
+        raise ValueError("too many digits")
     return int(digits, 0) if digits.startswith(("0x", "0o")) else int(digits)
 
 

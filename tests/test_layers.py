@@ -11,15 +11,15 @@ ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available"},
-    {"_files", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping", "_writer",
-     "_lock", "_gauge"},
+    {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
+     "_writer", "_lock", "_gauge"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_staging", "_stepper", "_environment",
      "_agenda"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_snapshot", "models._small_resnet"},
     {"data._picture", "data._view", "data._jpeg", "data._normalize", "data._collate", "data._order", "data._strings",
      "data._labels", "data._places", "data._parquet", "data._faults", "data._tar", "data._shard_names",
      "data._shuffle_buffer", "data._escaped", "data._duplicates", "data._size", "data._codec", "data._fingerprint",
-     "data._messages", "data._incidents",
+     "data._messages", "data._incidents", "data._npy",
      "optim._groups", "optim._optimizers",
      "optim._losses", "optim._schedulers", "_weights", "models._build", "augment._random", "augment._pixels"},
     {"_memory", "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._rows", "data._folds",

@@ -293,8 +293,12 @@ class _Level(NamedTuple):
     @classmethod
     def at(cls, data: memoryview) -> "_Level":
         """Where it lies; without pixels where only its beginning is given."""
+        if len(data) < _PIXELS_AT:
+            raise DataError("a picture in the cache is cut short: remove the cache, which only holds copies")
         width, height, exact, reduction, rows, columns = _FACTS.unpack_from(data)
         flat = np.frombuffer(data, np.uint8)[_PIXELS_AT:]
+        if len(flat) not in (0, rows * columns * 3):
+            raise DataError("a picture in the cache is not of its size: remove the cache, which only holds copies")
         return cls(width, height, exact, reduction, flat.reshape(rows, columns, 3) if len(flat) else None)
 
     def parts(self) -> Parts:

@@ -7,6 +7,7 @@ that they can be used where they are.
 """
 
 import dataclasses
+import math
 import pathlib
 import struct
 import sys
@@ -22,6 +23,7 @@ from .._errors import DataError
 Bytes: TypeAlias = "bytes | bytearray | memoryview"
 
 ALIGNMENT = 64
+_LARGEST_SIDE = 2**24  # pixels; Pillow keeps a list of rows, also of empty ones
 _ARRAY_KINDS = "biufcSUmM"
 TAKEN = (
     "pictures of Pillow, NumPy arrays and numbers, tensors on the CPU, numbers, strings, bytes, paths, None, and tuples, "
@@ -106,6 +108,7 @@ class _Reader:
         if tree + 8 > len(data):
             raise ValueError("cut short")
         self._large = -(-(8 + tree) // ALIGNMENT) * ALIGNMENT
+        self._behind = 0  # the large values that were read
 
     def read(self) -> Any:
         (letter,) = self.unpack("c")
@@ -132,6 +135,9 @@ class _Reader:
         start = self._large + offset
         if start + size > len(self._data):
             raise ValueError("cut short")
+        if offset < self._behind:  # few bytes, read again and again, would fill the memory
+            raise ValueError("a value lies in another")
+        self._behind = offset + size
         return self._data[start : start + size]
 
     def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -146,9 +152,9 @@ class _Reader:
             flat = np.frombuffer(data, dtype)
             array = (flat.copy() if self._copy else flat).reshape(ordered)
         else:
-            array = np.empty(ordered, dtype)
-            if array.nbytes:
+            if dtype.itemsize * math.prod(ordered):
                 raise ValueError("cut short")
+            array = np.empty(ordered, dtype)
         return array.transpose(np.argsort(axes)) if list(axes) != sorted(axes) else array
 
     def count(self) -> range:
@@ -276,6 +282,8 @@ def _find_class(module: str, name: str) -> type | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    if hasattr(found, "__del__"):  # it does something when it is freed, with what the bytes say
+        return None
     is_tuple = isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields")
     return found if is_tuple or (isinstance(found, type) and dataclasses.is_dataclass(found)) else None
 
@@ -369,7 +377,7 @@ def _is_kept(value: Any) -> bool:
 def _read_picture(data: _Reader) -> Image.Image:
     width, height = data.unpack("II")
     mode, palette, colours, info, pixels = data.text(), data.text(), data.small(), data.read(), data.large()
-    if width * height > 8 * len(pixels):
+    if width * height > 8 * len(pixels) or max(width, height) > _LARGEST_SIDE:
         raise ValueError("cut short")
     made = Image.frombytes(mode, (width, height), pixels) if len(pixels) else Image.new(mode, (width, height))
     if palette:

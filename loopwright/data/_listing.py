@@ -4,7 +4,6 @@ The rules are those of ``ImageFolder``, ``Packed`` and ``Table``, but nothing is
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._errors import DataError
+from .._files import parse_json
 from .._names import did_you_mean
 from ._folder import SPLITS
 from ._packed import Packed
@@ -297,7 +297,7 @@ def _entry(rows: Rows, row: int, name: str, fault: str | None, label: str, split
 def _labels(cell: object) -> tuple[str, ...]:
     """One label, or those of a list or a JSON list."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
-        with contextlib.suppress(json.JSONDecodeError):
-            cell = json.loads(cell)
+        with contextlib.suppress(ValueError):
+            cell = parse_json(cell)
     cells = cell if isinstance(cell, list) else [cell]
     return tuple(as_text(inner).strip() for inner in cells if not is_empty(inner))

@@ -10,22 +10,24 @@ What is being written is ``PATH.part`` beside a journal of its finished records,
 """
 
 import json
+import math
 import os
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from .._errors import DataError
-from .._files import sync_folder
+from .._files import parse_json, sync_folder
 
 MAGIC = b"loopwright pack 1\n"
 _FIRST, _ALIGNMENT = 4096, 64
 _TRAILER = struct.Struct("<QQI12s")
+_KINDS = "biuf"  # of numbers, as NumPy has them
 _END = b"lw pack end\n"
 INDEX = np.dtype(
     [("offset", "<u8"), ("size", "<u8"), ("height", "<u4"), ("width", "<u4"), ("sum", "<u8"), ("source", "<u8")]
@@ -122,7 +124,7 @@ class PackWriter:
         if not journal.startswith(head):
             return []
         entries = np.frombuffer(journal, INDEX, (len(journal) - len(head)) // INDEX.itemsize, len(head))
-        whole = entries[entries["offset"] + entries["size"] <= size].tolist()
+        whole = entries[_lie_within(entries, size)].tolist()
         with open(self._part, "rb") as file:
             while whole and not _is_whole(file, whole[-1]):
                 whole.pop()
@@ -164,6 +166,35 @@ def _is_whole(file: IO[bytes], entry: tuple[int, ...]) -> bool:
     return checksum(np.frombuffer(file.read(size), np.uint8)) == total
 
 
+class _Place(NamedTuple):
+    """Where an array lies, and what it is."""
+
+    start: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    crc32: int
+
+
+def _place(facts: Mapping[str, Any], length: int) -> _Place:
+    """As a pack of so many bytes says it; ``ValueError`` where that cannot be."""
+    fields = facts["dtype"]
+    dtype = np.dtype([(str(name), str(kind)) for name, kind in fields] if isinstance(fields, list) else str(fields))
+    start, shape = facts["offset"], tuple(facts["shape"])
+    if not all(type(number) is int and number >= 0 for number in (start, *shape)):
+        raise ValueError("places and shapes are whole numbers")
+    parts = [dtype[name] for name in dtype.names] if dtype.names else [dtype]
+    if any(part.kind not in _KINDS or part.shape for part in parts) or not dtype.itemsize:
+        raise ValueError(f"no array of numbers: {dtype}")
+    if start + dtype.itemsize * math.prod(shape) > length:
+        raise ValueError("an array leads out of the file")
+    return _Place(start, dtype, shape, facts["crc32"])
+
+
+def _lie_within(index: np.ndarray, length: int) -> np.ndarray:
+    """For each record whether it lies in a file of so many bytes; their sum might begin anew at 0."""
+    return (index["offset"] <= length) & (index["size"] <= length - np.minimum(index["offset"], length))
+
+
 class PackReader:
     """A pack, mapped into memory: shared by all that read it, read in as it is used.
 
@@ -189,24 +220,27 @@ class PackReader:
                 text = b""
         if not text or zlib.crc32(text) != crc:
             raise DataError(f"{path}: damaged or cut short (its end is not what was written); pack it again")
-        self.facts: dict[str, Any] = json.loads(text)
+        try:
+            self.facts: dict[str, Any] = parse_json(text.decode("utf-8"))
+            self._places = {name: _place(facts, size) for name, facts in self.facts["arrays"].items()}
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: what it says of itself is damaged ({error}); pack it again") from None
         # Private pages: writable for torch, which takes no read-only arrays, and never written.
         self._bytes = np.asarray(np.memmap(self.path, np.uint8, "c"))
         index = self.array("index")
+        if index.dtype != INDEX or index.ndim != 1 or not _lie_within(index, size).all():
+            raise DataError(f"{path}: its index leads out of the file; pack it again")
         columns = (index[name].tolist() for name in ("offset", "size", "height", "width"))
         self.entries: list[tuple[int, int, int, int]] = list(zip(*columns, strict=True))  #: offset, size, height, width
         self._sums: list[int] = index["sum"].tolist()
 
     def array(self, name: str) -> np.ndarray:
         """One of the arrays, a view of the file."""
-        place = self.facts["arrays"][name]
-        dtype = np.dtype(
-            [tuple(field) for field in place["dtype"]] if isinstance(place["dtype"], list) else place["dtype"]
-        )
-        shape = tuple(place["shape"])
-        size = dtype.itemsize * int(np.prod(shape))
-        data = self._bytes[place["offset"] : place["offset"] + size]
-        if zlib.crc32(data.tobytes()) != place["crc32"]:
+        if name not in self._places:
+            raise DataError(f"{self.path}: it has no {name}; pack it again")
+        start, dtype, shape, crc = self._places[name]
+        data = self._bytes[start : start + dtype.itemsize * math.prod(shape)]
+        if zlib.crc32(data.data) != crc:
             raise DataError(f"{self.path}: damaged (its {name} is not what was written); pack it again")
         return data.view(dtype).reshape(shape)
 

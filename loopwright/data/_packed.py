@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Packed:
     def __init__(self, path: str | Path, *, recipe: dict[str, Any] | None = None, check_source: bool = True) -> None:
         self._file = PackReader(path)
         facts = self._file.facts
+        _check(self._file)
         self.path, self.recipe, self.on_error = self._file.path, facts["recipe"], facts["on_error"]
         different = {key: value for key, value in (recipe or {}).items() if self.recipe.get(key) != value}
         if different:
@@ -142,3 +144,38 @@ class Packed:
     def __repr__(self) -> str:
         made = ", ".join(f"{key}={value!r}" for key, value in self.recipe.items() if value)
         return f"Packed({str(self.path)!r}): {len(self)} pictures of {len(self.classes)} classes, {made}"
+
+
+def _check(file: PackReader) -> None:
+    """A pack may be a stranger's: what it says of itself has to fit together."""
+    fault = next((what for what, is_right in _laws(file) if not is_right), None)
+    if fault is not None:
+        raise DataError(f"{file.path}: damaged ({fault}); pack it again")
+
+
+def _laws(file: PackReader) -> Iterator[tuple[str, bool]]:
+    """What has to hold, in an order in which each may rely on those before it."""
+    facts, count = file.facts, len(file.entries)
+    yield "it does not say how it was made", isinstance(facts.get("recipe"), dict)
+    yield "its records are of no known format", facts["recipe"].get("format") in ("raw", "jpeg")
+    yield "it does not say what to do with errors", facts.get("on_error") in ("raise", "skip")
+    yield "its classes are no names", _are_texts(facts.get("classes"))
+    yield "its list of what was left out is none", _are_texts(facts.get("skipped"))
+    yield "its root is no folder's name", _are_texts([facts.get("root")])
+    yield "its names are none", _are_texts(facts.get("names"))
+    yield "it has other names than records", len(facts["names"]) == count
+    targets, stats = file.array("targets"), file.array("stats")
+    yield "it has other targets than records", targets.ndim > 0 and len(targets) == count
+    labels = targets if facts["classes"] and targets.ndim == 1 and targets.dtype.kind in "iu" else np.zeros(1)
+    yield "a target is no class", not len(labels) or 0 <= labels.min() <= labels.max() < max(1, len(facts["classes"]))
+    yield "it has other sources than records", stats.shape == (count, 2) and stats.dtype.kind in "iu"
+    sizes = (height * width * 3 == size for _, size, height, width in file.entries)
+    yield "its pixels are not those of its pictures", facts["recipe"]["format"] != "raw" or all(sizes)
+
+
+def _are_texts(values: Any) -> bool:
+    """Whether they are a list of what may be the names of files: the system can be asked for them."""
+    try:
+        return isinstance(values, list) and all(b"\0" not in os.fsencode(value) for value in values)
+    except (TypeError, UnicodeEncodeError):
+        return False

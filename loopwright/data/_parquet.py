@@ -6,6 +6,8 @@ from typing import Any
 
 from .._errors import DataError, MissingExtra
 
+_DENSEST, _FEW = 20, 1_000_000  # cells: so many for each byte (equal ones take next to none, paths differ), and a few
+
 
 def read_parquet(path: Path, names: Collection[str] | None) -> tuple[list[str], dict[str, list[Any]], int]:
     """The names of all columns, the cells of those that are wanted (None: all), and how many rows there are."""
@@ -15,13 +17,20 @@ def read_parquet(path: Path, names: Collection[str] | None) -> tuple[list[str], 
             present = file.schema_arrow.names
             if len(set(present)) < len(present):
                 raise DataError(f"{path}: a column's name comes twice among {', '.join(map(repr, present))}")
-            table = file.read([name for name in present if names is None or name in names])
+            wanted = [name for name in present if names is None or name in names]
+            if file.metadata.num_rows * len(wanted) > _DENSEST * path.stat().st_size + _FEW:
+                raise DataError(
+                    f"{path}: {file.metadata.num_rows:,} rows in {path.stat().st_size:,} bytes: no table, a bomb"
+                )
+            table = file.read(wanted)
             return (
                 present,
                 {name: table.column(name).to_pylist() for name in table.column_names},
                 file.metadata.num_rows,
             )
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ArithmeticError, OSError, TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: not a readable Parquet file ({error})") from None
 
 

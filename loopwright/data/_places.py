@@ -30,12 +30,14 @@ class Places:
 
     def fault_of(self, name: str) -> str | None:
         """``"outside"`` when the path leads out of the root, ``"missing"`` when no file is there, else None."""
-        if "\0" in name:
+        if "\0" in name or not _is_name(name):
             return "missing"
         path = os.path.join(self._root, name)
         folder, file = os.path.split(path)
         listing = self._listings.get(folder) or self._listed(folder)
         is_inside = listing.inside
+        if not is_inside and not self._outside:
+            return "outside"
         if file in listing.files:
             is_there = True
         else:  # a link, another Unicode form or other capitals on a disk that does not mind, or not there
@@ -46,7 +48,10 @@ class Places:
         return None if is_there else "missing"
 
     def _listed(self, folder: str) -> _Listing:
-        files, links = set(), set()
+        files, links, inside = set(), set(), self._is_inside(folder)
+        if not inside and not self._outside:  # what is there is nobody's business
+            self._listings[folder] = _Listing(inside, frozenset(), frozenset())
+            return self._listings[folder]
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -56,11 +61,20 @@ class Places:
                         files.add(entry.name)
         except OSError:
             pass  # not there, no folder, not allowed: its files are not there either, or found one by one
-        self._listings[folder] = _Listing(self._is_inside(folder), frozenset(files), frozenset(links))
+        self._listings[folder] = _Listing(inside, frozenset(files), frozenset(links))
         return self._listings[folder]
 
     def _is_inside(self, path: str) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(self._real_root)
+
+
+def _is_name(name: str) -> bool:
+    """Whether the system can be asked for it: half a pair of surrogates, which JSON may hold, stands for no byte."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def faults_of(root: Path, names: Iterable[str], *, outside: bool = False) -> list[str | None]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from .._errors import ConfigError, DataError
-from .._files import replace_file, strict_number
+from .._files import parse_json, replace_file, strict_number
 from .._names import did_you_mean
 from ._parquet import parquet_bytes, read_parquet
 
@@ -26,6 +27,7 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+_SPARSEST, _FEW = 30, 1_000_000  # cells that a table has at most: so many for each that is given, and a few
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
@@ -172,16 +174,20 @@ def _read_csv(path: Path, names: Collection[str] | None, delimiter: str) -> Rows
 
 
 def _check_header(header: list[str], path: Path) -> None:
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         raise DataError(f"{path}: a column's name comes twice: {', '.join(map(repr, twice))}")
 
 
 def _read_json(path: Path, names: Collection[str] | None) -> Rows:
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = parse_json(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON") from None
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:  # nested too deeply, a number of too many digits
+        raise DataError(f"{path}: {error}; expected JSON") from None
     if not isinstance(found, list):
         raise DataError(f"{path}: expected a list of objects, one a row. Found: {type(found).__name__}")
     strays = [
@@ -202,9 +208,12 @@ def _read_json_lines(path: Path, names: Collection[str] | None) -> Rows:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.rstrip())
+                record = parse_json(line.rstrip())
             except json.JSONDecodeError as error:
                 faults.append(f"line {number}, column {error.colno}: {error.msg}")
+                continue
+            except ValueError as error:
+                faults.append(f"line {number}: {error}")
                 continue
             if type(record) is not dict:
                 faults.append(f"line {number} is of type {type(record).__name__}")
@@ -220,8 +229,14 @@ def _read_json_lines(path: Path, names: Collection[str] | None) -> Rows:
 def _columns_of(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, list[Any]], int]:
     """Rows to columns, in the order in which their names first come; a cell that a row lacks is None."""
     columns: dict[str, list[Any]] = {}
-    count = 0
+    count = filled = 0
     for count, record in enumerate(records, 1):
+        filled += len(record)
+        if (len(columns) + len(record)) * count > _SPARSEST * filled + _FEW:
+            raise DataError(
+                f"row {count}: of {len(columns):,} columns and {count:,} rows nearly all cells are missing: has each row an "
+                "object of its own names?"
+            )
         for name, value in record.items():
             if name not in columns:
                 columns[name] = [None] * (count - 1)

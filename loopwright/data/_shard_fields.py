@@ -1,13 +1,11 @@
 """``Fields``: which files of a sample in a shard make it, and what each becomes. Knows nothing about archives."""
 
-import io
 import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .._errors import ConfigError, DataError
+from ._npy import array_of
 from ._picture import EXTENSIONS, open_picture
 from ._undecoded import PictureFile
 
@@ -99,17 +97,17 @@ def _shown(parts: tuple[str, ...]) -> str:
     return repr(";".join(parts if len(parts) < 6 else (*parts[:3], "...")))
 
 
-def _array(data: bytes) -> np.ndarray:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it holds several")
-    return array
+def _whole_number(data: bytes) -> int:
+    number = int(data.decode("ascii"))
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("it does not fit into 64 bits")
+    return number
 
 
 _READERS: dict[str, tuple[Callable[[bytes], Any], str]] = {
-    **dict.fromkeys(WHOLE_NUMBERS, (lambda data: int(data.decode("ascii")), "a whole number")),
+    **dict.fromkeys(WHOLE_NUMBERS, (_whole_number, "a whole number")),
     **dict.fromkeys(TEXTS, (lambda data: data.decode("utf-8"), "UTF-8 text")),
     **dict.fromkeys(OBJECTS, (json.loads, "JSON")),
-    **dict.fromkeys(ARRAYS, (_array, "an array that NumPy reads without running code")),
+    **dict.fromkeys(ARRAYS, (array_of, "an array that NumPy reads without running code")),
 }
 READ_KINDS = PICTURES | _READERS.keys()

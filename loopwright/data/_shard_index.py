@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .._errors import DataError
-from .._files import replace_file
+from .._files import open_unlinked, read_within, replace_file
+from ._npy import array_of
 from ._shard_samples import ShardFault, ShardSample, shard_samples
 from ._tar import Archive, BrokenTar, Member
 
 SUFFIX = ".index"
 _CODE = "utf-8", "surrogateescape"
 _VERSION = 1
+_LARGEST = 2**30  # bytes of an index; of a shard of some 20 million files
 _READERS = 8  # threads: on a network's disk the time goes to waiting
 
 
@@ -91,13 +94,33 @@ def _keep(path: Path, index: ShardIndex) -> None:
 
 def _kept(path: Path, stamp: tuple[int, int]) -> list[Member] | None:
     """The members as they were written down; None where nothing was, or the shard has changed since."""
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(io.BytesIO(_beside(path).read_bytes()), allow_pickle=False) as kept:
-            about, names, places = (kept[name] for name in ("about", "names", "places"))
-        if about.tolist() == [_VERSION, *stamp]:
+    with contextlib.suppress(
+        OSError, ValueError, LookupError, ArithmeticError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile
+    ):  # what zipfile raises for a damaged file
+        about, names, places = _arrays(
+            read_within(open_unlinked(_beside(path)), _LARGEST), ("about", "names", "places")
+        )
+        if about.tolist() == [_VERSION, *stamp] and _lie_within(places, stamp[0]):
             texts = names.tobytes().decode(*_CODE).split("\0") if len(places) else []
             return [Member(name, *place) for name, place in zip(texts, places.tolist(), strict=True)]
     return None
+
+
+def _arrays(data: bytes, names: tuple[str, ...]) -> list[np.ndarray]:
+    """Arrays of a file of ``np.savez``, which packs nothing: what is packed may fill the memory."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [archive.getinfo(f"{name}.npy") for name in names]
+        if any(member.compress_type or member.file_size > len(data) for member in members):
+            raise ValueError("its arrays are packed")
+        return [array_of(archive.read(member)) for member in members]
+
+
+def _lie_within(places: np.ndarray, size: int) -> bool:
+    """Whether they are places, int64 (n, 2), in a shard of so many bytes."""
+    if places.dtype != np.int64 or places.ndim != 2 or places.shape[1] != 2:
+        return False
+    offsets, sizes = places[:, 0], places[:, 1]
+    return bool(((offsets >= 0) & (sizes >= 0) & (offsets <= size) & (sizes <= size - offsets)).all())
 
 
 def _beside(path: Path) -> Path:

@@ -10,6 +10,7 @@ bytes against the checksum, its stamp against the source.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -74,7 +75,7 @@ class Shelf:
         """An item, or its first ``most`` bytes; or None. Its memory is this thread's, for its next item too."""
         first = self._flags.bytes[2 + key] != _CHECKED
         try:
-            data, size = _read(self._path(key), None if first or most is None else _SIZE + most)
+            data, size = _read(self._path(key), None if first or most is None else _SIZE + most, self._limit)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -131,7 +132,15 @@ class Shelf:
         return f"{self._begin}{key // _FOLDER:05d}/{key}.item"  # many times faster than pathlib's
 
     def _items(self) -> Iterator[Path]:
-        return (path for path in self.folder.glob("[0-9]*/*.item") if path.stem.isdecimal())
+        return (
+            path
+            for path in self._files("*.item")
+            if path.stem.isdecimal() and int(path.stem) < len(self._flags.bytes) - 2
+        )
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        """Files of the cache, where they should be: what a link leads to is somebody else's."""
+        return (path for path in self.folder.glob(f"[0-9]*/{pattern}") if not path.is_symlink())
 
     def _write(self, path: Path, header: bytes, parts: Parts, size: int) -> None:
         aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -154,7 +163,7 @@ class Shelf:
     @contextlib.contextmanager
     def _space(self) -> Iterator["_Space"]:
         """The account of space, for one at a time of all threads of all processes."""
-        descriptor = os.open(self.folder / "space", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self.folder / "space", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             space = _Space(int.from_bytes(os.pread(descriptor, 8, 0), "little"))
@@ -163,14 +172,14 @@ class Shelf:
                 yield space
             finally:
                 if space.taken != before:
-                    os.pwrite(descriptor, space.taken.to_bytes(8, "little"), 0)
+                    os.pwrite(descriptor, max(0, space.taken).to_bytes(8, "little"), 0)
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile holds the descriptor, too
             os.close(descriptor)
 
     def _sweep(self) -> None:
         """Remove what killed writers left, and count anew. Nobody else uses the folder now."""
-        for path in self.folder.glob("[0-9]*/.*.tmp"):
+        for path in self._files(".*.tmp"):
             path.unlink(missing_ok=True)
         with self._space() as space:
             space.taken = sum(_blocks(path.stat().st_size) for path in self._items())
@@ -195,7 +204,7 @@ class _InUse:
 
     def __init__(self, folder: Path, tidy: Callable[[], None]) -> None:
         self._path = folder / "in-use"
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             tidy()
@@ -215,6 +224,9 @@ class _InUse:
 def _claim_folder(folder: Path, identity: str, words: str) -> None:
     """Make the folder, or see that it is a cache of the same."""
     folder.mkdir(parents=True, exist_ok=True)
+    link = next((path for path in folder.iterdir() if path.is_symlink()), None)
+    if link is not None:  # a stranger's folder may lead anywhere
+        raise DataError(f"{link} is a link: a cache writes into its own folder only. Remove it, or give another folder")
     note = folder / "cache.json"
     if not note.exists():
         if any(not path.name.startswith(".cache.json") for path in folder.iterdir()):
@@ -222,7 +234,7 @@ def _claim_folder(folder: Path, identity: str, words: str) -> None:
         write_json(note, {"format": FORMAT, "identity": identity, "dataset": words})
     try:
         found = read_json(note)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise DataError(f"{note} is damaged ({error}): remove the folder, which only holds copies") from error
     if (found.get("format"), found.get("identity")) != (FORMAT, identity):
         raise DataError(
@@ -231,14 +243,16 @@ def _claim_folder(folder: Path, identity: str, words: str) -> None:
         )
 
 
-def _read(path: str, most: int | None) -> tuple[memoryview, int]:
-    """A file's bytes, or its first ``most``, and the size of all of it.
+def _read(path: str, most: int | None, limit: int) -> tuple[memoryview, int]:
+    """A file's bytes, or its first ``most``, and the size of all of it; ``OSError`` for more than ``limit``, or no file.
 
     Memory of this thread's own: taken anew for each file, half of the time would go to page faults.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, no waiting for a pipe
     try:
         size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         wanted = size if most is None else min(most, size)
         room, done = _room(wanted).data[:wanted], 0
         while done < wanted and (count := os.preadv(descriptor, [room[done:]], done)):

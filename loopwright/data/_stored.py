@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .._errors import DataError
+from ._npy import array_of
 from ._picture import naming, open_as, read_file, upright
 
 ARRAYS = ".npy"  # NumPy's own format is read, too
@@ -36,7 +37,7 @@ def stored_values(path: str | Path) -> np.ndarray:
     """
     if Path(path).suffix.lower() == ARRAYS:
         with naming(path):
-            return np.load(path, allow_pickle=False)
+            return array_of(read_file(path))
     data = read_file(path)
     return open_as(lambda picture: _values(picture, data, path), path, data)
 

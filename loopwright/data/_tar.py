@@ -17,6 +17,9 @@ BLOCK = 512
 _FILES, _FOLDER, _LINKS = (b"0", b"\0", b"7"), b"5", (b"1", b"2")
 _TEXT = "utf-8", "surrogateescape"  # as Python writes odd bytes in names
 _LARGEST_NOTE = 1 << 20  # bytes of a long name or of pax records; a damaged size must not fill the memory
+_LARGEST_UNSEEN = (
+    1 << 30
+)  # bytes of a member whose archive has no known length: packed, they may come out of nearly none
 _AT_ONCE = 1 << 16
 _OTHER_PACKINGS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 
@@ -55,7 +58,12 @@ class Archive:
     def __init__(self, file: str | Path | BinaryIO) -> None:
         self._own = open(file, "rb", buffering=_buffering(file)) if isinstance(file, str | Path) else None  # noqa: SIM115
         raw: Any = self._own or (file if hasattr(file, "peek") else io.BufferedReader(_Raw(file)))  # type: ignore[arg-type] - no path
-        self.packing = _packing(raw.peek(8))
+        try:
+            self.packing = _packing(raw.peek(8))
+        except BaseException:
+            if self._own is not None:
+                self._own.close()
+            raise
         self._file: Any = gzip.GzipFile(fileobj=raw) if self.packing == "gzip" else raw
         self._length = (
             None if self.packing or self._own is None else _length_of(raw)
@@ -105,6 +113,10 @@ class Archive:
 
     def _given(self, member: Member) -> Iterator[Member]:
         end = member.offset + member.size
+        if self._length is None and member.size > _LARGEST_UNSEEN:
+            raise BrokenTar(
+                f"{member.name!r} has {member.size:,} bytes, more than are read from packed archives and pipes"
+            )
         if self._length is not None and end > self._length:
             raise BrokenTar(f"it is cut short within {member.name!r}")
         self._member = member
@@ -238,12 +250,13 @@ def _noted(kind: bytes, data: bytes) -> dict[str, str]:
 
 def _pax_records(data: bytes) -> dict[str, str]:
     """Lines of "LENGTH NAME=VALUE"."""
-    records = {}
-    while data:
-        length = _whole(data.partition(b" ")[0].decode("latin-1"))
-        name, equals, value = data[:length].partition(b" ")[2].removesuffix(b"\n").partition(b"=")
-        if not (equals and length <= len(data)):
+    records, start = {}, 0
+    while start < len(data):
+        space = data.find(b" ", start, start + 20)
+        end = start + _whole(data[start : max(space, start)].decode("latin-1"))
+        name, equals, value = data[space + 1 : end].removesuffix(b"\n").partition(b"=")
+        if not (equals and end <= len(data)):
             raise BrokenTar("its headers are damaged")
         records[name.decode(*_TEXT)] = value.decode(*_TEXT)
-        data = data[length:]
+        start = end
     return records

@@ -1,6 +1,5 @@
 """Columns to targets: one class, several classes, numbers. Notes what is wrong with the cells, opens no picture."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from .._errors import DataError
+from .._files import parse_json
 from .._names import did_you_mean
 from ._faults import Faults
 from ._labels import LabelSets
@@ -119,8 +119,8 @@ def _names_in(cell: Any, separator: str | None) -> list[str] | None:
     """The labels in a cell; None where it cannot be told. An empty text has none of them."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError:
+            cell = parse_json(cell)
+        except ValueError:
             return None
     if isinstance(cell, list):
         return None if any(is_empty(name) or _is_list(name) for name in cell) else [as_text(n).strip() for n in cell]
@@ -134,7 +134,7 @@ def _names_in(cell: Any, separator: str | None) -> list[str] | None:
 def _classes(given: Sequence[str] | None, found: set[str]) -> list[str]:
     """In the order given, else sorted: by value where all are whole numbers, so that class 10 is not before class 2."""
     if given is None:
-        by_value = all(name.isdecimal() and str(int(name)) == name for name in found)
+        by_value = all(len(name) < 20 and name.isdecimal() and str(int(name)) == name for name in found)
         return sorted(found, key=int) if by_value else sorted(found)
     names = [as_text(name) for name in given]
     twice = sorted({name for name in names if names.count(name) > 1})
