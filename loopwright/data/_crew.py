@@ -151,11 +151,12 @@ class Processes:
             self._take(answer)
 
     def _take(self, answer: Answer) -> None:
-        part = self._ordered.pop(answer.number)
+        number, rests, failure = answer
+        part = self._ordered.pop(number)
         if self._incidents.suspects:
             self._incidents.was_read(self._board.read(part).indices)
         self._deaths_in_a_row = 0
-        self._arrived.append(answer.filled)
+        self._arrived.append(Filled(part, rests, failure))
 
     def _look(self) -> None:
         """Find the readers that died or hang."""

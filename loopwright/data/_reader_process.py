@@ -23,7 +23,7 @@ from ._board import Board, Part
 from ._messages import Outbox, message_pipe
 from ._posts import IDLE, Post
 from ._reader import Filled, Reader
-from ._samples import Samples
+from ._samples import LoadFailure, Samples
 
 TAKING = -2  # as the task of a post: an order, which one is not known yet
 _PARENT_CHECK = 2000  # milliseconds
@@ -43,12 +43,7 @@ class Order(NamedTuple):
 
 ORDER = struct.Struct("5q")
 
-
-class Answer(NamedTuple):
-    """What a reader says of an order."""
-
-    number: int
-    filled: Filled
+Answer = tuple[int, list[Any], LoadFailure | None]  # an order's number, and what ``Filled`` says: plain, so it is quick
 
 
 class Orders:
@@ -165,18 +160,22 @@ def _live(reader: Reader, orders: Orders, outbox: Outbox, post: Post, ends: tupl
                 post.task = TAKING  # before it is taken: who looks for a lost order waits for this to change
                 if (order := orders.take()) is not None:
                     post.begin(order.number)
-                    _answer(reader, outbox, order)
+                    _fill(reader, outbox, order)
                 post.task = IDLE
     os._exit(0)
 
 
-def _answer(reader: Reader, outbox: Outbox, order: Order) -> None:
+def _fill(reader: Reader, outbox: Outbox, order: Order) -> None:
     try:
-        outbox.send(Answer(order.number, reader.fill(order.part)))
+        outbox.send(_answer(order, reader.fill(order.part)))
     except OSError:
         raise
     except Exception as error:  # what a sample holds besides its picture cannot be pickled
-        outbox.send(Answer(order.number, reader.failed(order.part, error)))
+        outbox.send(_answer(order, reader.failed(order.part, error)))
+
+
+def _answer(order: Order, filled: Filled) -> Answer:
+    return order.number, filled.rests, filled.failure
 
 
 def _keep_freed_memory() -> None:
