@@ -217,6 +217,7 @@ class Run:
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
+        self._told: set[str] = set()  # incidents that were shown
         self._next_speed = 0.0  # when a line of speed.jsonl may follow the last one
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
@@ -552,6 +553,9 @@ class Run:
         step, limits = self._cursor.step, self._agenda.limits
         remark = "  best" if self._keeper.best_is_due else ""
         self._display.print_epoch(self._cursor.epoch, limits.epochs, step, self._ledger.measured_at(step), remark)
+        incidents = [message for loader in self._loaders for message in loader.incidents]
+        self._display.print([f"warning    {message}" for message in incidents if message not in self._told])
+        self._told.update(incidents)
         skipped = [message for loader in self._loaders for message in loader.skipped]
         if skipped:
             self._display.print([f"skipped    {len(skipped)} so far, the last: {skipped[-1]}"])

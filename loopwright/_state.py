@@ -30,6 +30,10 @@ def plain_state(tree: Any, place: str) -> Any:
     NumPy scalars become Python numbers and arrays become tensors. Raises ``CheckpointError`` naming the ``place`` of
     anything else: such a checkpoint could only be read by running code from the file.
     """
+    if type(tree) is bytes and not tree:
+        raise CheckpointError(
+            f"{place} is b'', which torch.load(weights_only=True) cannot read: leave it out, or save None"
+        )
     if isinstance(tree, Tensor) or tree is None or type(tree) in (bool, int, float, str, bytes, complex):
         return tree.detach() if isinstance(tree, Tensor) and tree.requires_grad else tree
     if isinstance(tree, Mapping):

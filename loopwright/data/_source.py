@@ -49,6 +49,11 @@ class OwnLoader(ABC):
 
     skipped: list[str]  # messages about the samples that were left out
 
+    @property
+    def incidents(self) -> list[str]:
+        """Messages about processes that died or hung and were replaced."""
+        return []
+
     @abstractmethod
     def source(self) -> Source:
         """The same batches for ``run.batches``, from any place on."""
