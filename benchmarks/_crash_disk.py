@@ -49,7 +49,9 @@ class Op:
         return self.folder if self.is_name else self.inode
 
     def __str__(self) -> str:
-        more = {"write": f" {len(self.data)} bytes at {self.offset}", "truncate": f" to {self.offset}"}.get(self.kind, "")
+        more = {"write": f" {len(self.data)} bytes at {self.offset}", "truncate": f" to {self.offset}"}.get(
+            self.kind, ""
+        )
         return f"{self.kind} {self.path}{more}" + (f" -> {self.new_name}" if self.new_name else "")
 
 

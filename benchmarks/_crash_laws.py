@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._crash_life import RUN, Life, Mark, holds, line_bytes
+from benchmarks._crash_life import RUN, Life, Mark, holds, line, line_bytes
 from loopwright import CheckpointError
 from loopwright._checkpoints import Checkpoints, check_checkpoint
-from loopwright._record import Record, read_metrics
+from loopwright._files import read_json_lines
+from loopwright._record import Record
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ def _record_read(root: Path) -> str:
     """The files beside the checkpoints open, too."""
     record = Record(root / RUN)
     record.close()
-    read_metrics(root / RUN)
+    more = [name for name in os.listdir(root / RUN) if name.startswith(".") and name != ".lock"]
+    if more:
+        return f"left over: {', '.join(more)}"
+    for name in ("metrics.jsonl", "speed.jsonl"):  # what was not flushed may be lost, and is never read wrongly
+        if any(read != line(read["number"]) for read in read_json_lines(root / RUN / name)):
+            return f"{name} is read as something that was never written"
     config = root / RUN / "config.yaml"
     return "" if not config.exists() or config.read_text() == "seed: 1\n" else "config.yaml is torn"
 

@@ -22,7 +22,13 @@ from loopwright._record import Record
 
 MODULES = [_checkpoints, _files]
 RUN = Path("runs", "r")  # the run's folder below the root
-SAVES = [(10, 0.5, False), (20, 0.9, True), (30, 0.7, False), (40, 0.3, True), (50, 0.95, False)]  # step, top1, background
+SAVES = [
+    (10, 0.5, False),
+    (20, 0.9, True),
+    (30, 0.7, False),
+    (40, 0.3, True),
+    (50, 0.95, False),
+]  # step, top1, background
 
 
 def weights(step: int) -> dict[str, Any]:
@@ -78,6 +84,7 @@ class Life:
 
     def log(self) -> None:
         self.record.metrics.append(line(self.lines))
+        self.record.speed.append(line(self.lines))
         self.lines += 1
 
     def save(self, step: int, top1: float, background: bool = False) -> Entry:
@@ -94,8 +101,8 @@ class Life:
 
     def clear(self) -> None:
         self.marks.append(Mark(self._now(), "clearing"))
-        self.record.clear(keep_lives=True)
         self.saved.clear()
+        self.record.clear(keep_lives=True)
         self.lines = 0
         self.record.begin({})
 

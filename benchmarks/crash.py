@@ -12,16 +12,35 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks._crash_disk import Disk
+from benchmarks._crash_disk import Disk, Op
 from benchmarks._crash_faults import Trouble, judge_trouble, operations, trouble_then_cut, troubles
 from benchmarks._crash_laws import Expected, expected_at, judge
 from benchmarks._crash_life import MODULES, Mark, live
 from benchmarks._crash_states import State, Tree, build, cut_states, digest, killed_states, tree_of
 from benchmarks._table import Row, arguments, print_machine, write_json
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried. Every operation is a crash point but where ``stride`` says every n-th."""
+
+    saves: int  # of the story's first process; its second one makes two more
+    randoms: int  # random subsets at each point of a power cut
+    late_randoms: int
+    late_states: frozenset[str] | None  # behind a fault: these states only
+    late_kinds: frozenset[str] | None  # behind a fault at these operations only
+    keep_last: tuple[int, ...]
+    stride: int = 1
+
+
+COARSE = frozenset({"all", "none", "names only", "names and lengths", "bytes only"})
+FULL = Effort(5, 20, 0, COARSE, None, (1, 2))
+QUICK = Effort(3, 2, 0, frozenset({"all", "none", "names only"}), frozenset({"sync", "rename"}), (1, 2))
+LEAST = Effort(1, 1, 0, frozenset({"all", "none"}), frozenset({"rename"}), (1,), stride=9)  # for the tests
 
 
 @dataclass
@@ -44,19 +63,25 @@ class Crash:
     point: int
     tree: Tree
     expected: Expected
-    ops: list[str] = field(repr=False)  # those before the crash that it is about, to be printed
+    ops: Sequence[Op] = field(repr=False)  # the whole story
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--seed", type=int, default=0, help="of the random subsets")
-    parser.add_argument("--rebuild", nargs=2, metavar=("STATE", "FOLDER"), help="write a state that was printed to FOLDER")
+    parser.add_argument(
+        "--rebuild", nargs=2, metavar=("STATE", "FOLDER"), help="write a state that was printed to FOLDER"
+    )
     options = parser.parse_args()
+    effort = QUICK if options.quick else FULL
     with workplace() as place:
         if options.rebuild:
-            return rebuild(place, options.rebuild[0], Path(options.rebuild[1]), options.quick, options.seed)
+            return rebuild(place, options.rebuild[0], Path(options.rebuild[1]), effort, options.seed)
         print_machine("start")
-        tallies = [part(place) for part in parts(options.quick, options.seed)]
+        tallies = []
+        for part in parts(effort, options.seed):
+            tallies.append(part(place))
+            print(f"done: {line_of(tallies[-1])}", flush=True)
     print_tallies(tallies)
     print_machine("\nend")
     write_json([row for tally in tallies for row in rows_of(tally)], options.json)
@@ -69,49 +94,49 @@ def workplace() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
 
 
-def parts(quick: bool, seed: int) -> list[Callable[[str], Tally]]:
+def parts(effort: Effort, seed: int) -> list[Callable[[str], Tally]]:
     """Each part, to be called with a folder to work in."""
     return [
-        lambda place: try_crashes("power cut", place, power_cuts(place, quick, seed)),
-        lambda place: try_crashes("process killed", place, kills(place, quick)),
-        lambda place: try_faults(place, quick),
-        lambda place: try_crashes("fault, then power cut", place, late_cuts(place, quick, seed)),
+        lambda place: try_crashes("power cut", place, power_cuts(place, effort, seed)),
+        lambda place: try_crashes("process killed", place, kills(place, effort)),
+        lambda place: try_faults(place, effort),
+        lambda place: try_crashes("fault, then power cut", place, late_cuts(place, effort, seed)),
     ]
 
 
 # ---- crashes -------------------------------------------------------------------------------------------------------
 
 
-def recorded(place: str, quick: bool) -> tuple[Disk, list[Mark]]:
+def recorded(place: str, effort: Effort) -> tuple[Disk, list[Mark]]:
     """The operations of a whole story."""
     disk = Disk(fresh(place), MODULES)
-    return disk, live(disk.root, disk, saves=3 if quick else 5)
+    return disk, live(disk.root, disk, saves=effort.saves)
 
 
-def power_cuts(place: str, quick: bool, seed: int) -> Iterator[Crash]:
-    disk, marks = recorded(place, quick)
-    for point in range(len(disk.ops) + 1):
-        yield from crashes("power cut", disk, marks, cut_states(disk.ops, point, seed, 2 if quick else 40))
+def power_cuts(place: str, effort: Effort, seed: int) -> Iterator[Crash]:
+    disk, marks = recorded(place, effort)
+    for point in range(0, len(disk.ops) + 1, effort.stride):
+        yield from crashes("power cut", disk, marks, cut_states(disk.ops, point, seed, effort.randoms))
 
 
-def kills(place: str, quick: bool) -> Iterator[Crash]:
-    disk, marks = recorded(place, quick)
-    for point in range(len(disk.ops) + 1):
+def kills(place: str, effort: Effort) -> Iterator[Crash]:
+    disk, marks = recorded(place, effort)
+    for point in range(0, len(disk.ops) + 1, effort.stride):
         yield from crashes("process killed", disk, marks, killed_states(disk.ops, point))
 
 
-def late_cuts(place: str, quick: bool, seed: int) -> Iterator[Crash]:
+def late_cuts(place: str, effort: Effort, seed: int) -> Iterator[Crash]:
     """A save that an operation fails in, a good one, and a power cut in any of them."""
-    for keep_last in (1, 2):
+    for keep_last in effort.keep_last:
         kinds = operations(fresh(place), False, keep_last)
         for at in range(len(kinds)):
-            if quick and kinds[at] not in ("sync", "rename"):
+            if effort.late_kinds is not None and kinds[at] not in effort.late_kinds:
                 continue
             trouble = Trouble(at, "EIO", keep_last=keep_last)
             disk, life, begun = trouble_then_cut(fresh(place), trouble)
-            for point in range(begun, len(disk.ops) + 1):
-                states = cut_states(disk.ops, point, seed, 0 if quick else 3)
-                plain = (s for s in states if not quick or s.label in ("all", "none", "names only"))
+            for point in range(begun, len(disk.ops) + 1, effort.stride):
+                states = cut_states(disk.ops, point, seed, effort.late_randoms)
+                plain = (s for s in states if effort.late_states is None or s.label in effort.late_states)
                 yield from crashes(f"{trouble}", disk, life.marks, plain, all_sound=False)
 
 
@@ -120,8 +145,7 @@ def crashes(
 ) -> Iterator[Crash]:
     for state in states:
         expected = expected_at(marks, state.point, all_sound=all_sound)
-        shown = [f"{i:4} {op}" for i, op in enumerate(disk.ops[: state.point])]
-        yield Crash(f"{name}/{state}", state.point, tree_of(disk.ops, state), expected, shown)
+        yield Crash(f"{name}/{state}", state.point, tree_of(disk.ops, state), expected, disk.ops)
 
 
 def try_crashes(part: str, place: str, every: Iterable[Crash]) -> Tally:
@@ -148,16 +172,17 @@ def try_crashes(part: str, place: str, every: Iterable[Crash]) -> Tally:
 def print_crash(crash: Crash, wrong: str) -> None:
     """All that is needed to build the state again and to understand it."""
     print(f"\nFAILED {crash.label}\n  {wrong}\n  the last operations before the crash:")
-    print("\n".join(f"  {op}" for op in crash.ops[-40:]))
+    for number in range(max(crash.point - 40, 0), crash.point):
+        print(f"  {number:4} {crash.ops[number]}")
     print("  what the disk holds:")
     for path, content in crash.tree.items():
         print(f"    {path}{'/' if content is None else f'  {len(content)} bytes'}")
     print(f"  again: python -m benchmarks.crash --rebuild '{crash.label}' FOLDER (with the same --quick and --seed)")
 
 
-def rebuild(place: str, label: str, folder: Path, quick: bool, seed: int) -> None:
+def rebuild(place: str, label: str, folder: Path, effort: Effort, seed: int) -> None:
     """Write one state, as it was printed, into a folder of the user's."""
-    for every in (power_cuts(place, quick, seed), kills(place, quick), late_cuts(place, quick, seed)):
+    for every in (power_cuts(place, effort, seed), kills(place, effort), late_cuts(place, effort, seed)):
         for crash in every:
             if crash.label == label:
                 folder.mkdir(parents=True)
@@ -170,10 +195,10 @@ def rebuild(place: str, label: str, folder: Path, quick: bool, seed: int) -> Non
 # ---- faults --------------------------------------------------------------------------------------------------------
 
 
-def try_faults(place: str, quick: bool) -> Tally:
+def try_faults(place: str, effort: Effort) -> Tally:
     tally, began = Tally("fault, no crash"), time.perf_counter()
     for background in (False, True):
-        for keep_last in (2,) if quick else (1, 2):
+        for keep_last in effort.keep_last:
             kinds = operations(fresh(place), background, keep_last)
             tally.points += len(kinds)
             for trouble in troubles(kinds, background, keep_last):
@@ -195,10 +220,14 @@ def fresh(place: str) -> Path:
     return Path(tempfile.mkdtemp(dir=place))
 
 
+def line_of(t: Tally) -> str:
+    return f"{t.part:24}{t.points:14,}{t.states:14,}{t.opened:11,}{len(t.failures):10,}{t.seconds:9.1f}"
+
+
 def print_tallies(tallies: list[Tally]) -> None:
     print(f"\n{'part':24}{'crash points':>14}{'states tried':>14}{'different':>11}{'failures':>10}{'seconds':>9}")
     for t in tallies:
-        print(f"{t.part:24}{t.points:14,}{t.states:14,}{t.opened:11,}{len(t.failures):10,}{t.seconds:9.1f}")
+        print(line_of(t))
     total = [sum(getattr(t, name) for t in tallies) for name in ("points", "states", "opened")]
     print(f"{'all':24}{total[0]:14,}{total[1]:14,}{total[2]:11,}{sum(len(t.failures) for t in tallies):10,}")
     for tally in tallies:

@@ -12,6 +12,7 @@ checkpoints/
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import sys
 import time
@@ -21,11 +22,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ._errors import RunError
-from ._files import JsonLines, read_json, read_json_lines, replace_file, write_json
+from ._files import JsonLines, make_folder, read_json, read_json_lines, replace_file, write_json
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
 METRICS, SPEED, LOG, CHECKPOINTS, LOCK = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints", ".lock"
 _OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, LOCK)
+_LEFT_OVER = re.compile(r"\.(run\.json|config\.yaml|environment\.json|code\.patch)\.\d+\.tmp|\.probe\.\d+")  # by a kill
 
 
 class Record:
@@ -36,6 +38,7 @@ class Record:
         self._make_folder()
         self._lock = _hold(self.folder)
         try:
+            self._sweep()
             self.info = read_run(self.folder) if (self.folder / RUN).exists() else {}
             self.metrics = JsonLines(self.folder / METRICS)
             self.speed = JsonLines(self.folder / SPEED)
@@ -127,9 +130,15 @@ class Record:
     def _write_info(self) -> None:
         write_json(self.folder / RUN, self.info, sync=False)
 
+    def _sweep(self) -> None:
+        """Remove what a kill left of writing; other processes do not write here, the folder is held."""
+        for path in self.folder.iterdir():
+            if _LEFT_OVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             probe = self.folder / f".probe.{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
