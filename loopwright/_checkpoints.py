@@ -49,7 +49,7 @@ class Entry:
 class _Checksum:
     """A binary file that sums up what is written through it.
 
-    ``write`` never raises: torch's writer would make a ``RuntimeError`` of its own out of it. ``close`` says what went wrong.
+    ``write`` never raises: torch's writer would make a ``RuntimeError`` of its own out of it. ``close`` tells.
     """
 
     def __init__(self, path: Path) -> None:

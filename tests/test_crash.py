@@ -150,7 +150,8 @@ class TestWhatWasFound:
 
         saved = lw.Checkpoints(tmp_path)
         saved.save({"model": {"w": torch.ones(9)}}, step=1)
-        monkeypatch.setattr(_checkpoints, "open", lambda *a: Full(open(*a)) if "w" in a[1] else open(*a), raising=False)
+        opened = lambda path, mode: Full(open(path, mode)) if mode == "wb" else open(path, mode)  # noqa: E731, SIM115
+        monkeypatch.setattr(_checkpoints, "open", opened, raising=False)
         with pytest.raises(OSError, match="No space left"):
             saved.save({"model": {f"{i}": torch.ones(20_000) for i in range(9)}}, step=2)
         assert sorted(os.listdir(tmp_path)) == ["index.json", "step-000001"]
@@ -192,3 +193,24 @@ class TestWhatWasFound:
             pass
         hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}
         assert hidden - {".lock"} == {".mine.tmp"}
+
+    def test_a_run_begun_anew_removes_checkpoints_before_their_record(self, tmp_path: Path, monkeypatch) -> None:
+        class Killed(BaseException):
+            pass
+
+        def killed(*_: object, **__: object) -> None:
+            raise Killed
+
+        def opened(**options: bool) -> lw.Run:
+            return lw.Run(tmp_path, seed=0, device="cpu", progress=False, **options)
+
+        with opened() as run:
+            run.register(model=torch.nn.Linear(1, 1))
+            for _ in run.epochs(1):
+                for _ in run.batches([torch.ones(1)] * 2):
+                    run.log(loss=1.0)
+        assert (tmp_path / "checkpoints" / "index.json").exists()
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(JsonLines, "cut", killed)
+            opened(overwrite=True).__enter__()
+        assert os.listdir(tmp_path / "checkpoints") == []
