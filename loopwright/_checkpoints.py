@@ -26,7 +26,7 @@ import torch
 
 from ._errors import CheckpointError
 from ._files import json_text as _json_text
-from ._files import read_json, sync_folder, write_json, write_synced
+from ._files import make_folder, read_json, sync_folder, write_json, write_synced
 from ._staging import Staging
 from ._state import plain_state
 from ._tensor_file import check_tensor_file
@@ -49,24 +49,37 @@ class Entry:
 
 
 class _Checksum:
-    """A binary file that sums up what is written through it."""
+    """A binary file that sums up what is written through it.
+
+    ``write`` never raises: torch's writer would make a ``RuntimeError`` of its own out of it. ``close`` tells.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._error: OSError | None = None
         self.size = self.crc32 = 0
 
     def write(self, data: bytes) -> int:
         self.size += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
-        return self._file.write(data)
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return len(data)
 
     def flush(self) -> None:
-        self._file.flush()
+        """Left to ``close``."""
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            if self._error is not None:
+                raise self._error
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def _write_object(path: Path, state: Any) -> dict[str, int]:
@@ -121,6 +134,9 @@ class Checkpoints:
         self.modes: dict[str, Mode] = {}
         self._writer, self._staging = Writer(written), Staging()
         self._pending: Entry | None = None  # being written in the background
+        self._doubtful: set[str] = (
+            set()
+        )  # an index that could not be flushed names them: after a power cut it may be there
         self._read_index()
 
     @property
@@ -156,8 +172,10 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all checkpoints and the index."""
         self.settle()
-        self.entries, self.modes = [], {}
-        (self.folder / "index.json").unlink(missing_ok=True)
+        self.entries, self.modes, self._doubtful = [], {}, set()
+        if self.folder.is_dir():
+            (self.folder / "index.json").unlink(missing_ok=True)
+            sync_folder(self.folder)  # an index must not come back without its checkpoints
         self._sweep()
 
     def save(
@@ -204,13 +222,19 @@ class Checkpoints:
             self._pending = None
 
     def _commit(self, entry: Entry, states: Mapping[str, Any], best: Mapping[str, Mode]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.entries or not self.folder.is_dir():
+            make_folder(self.folder)
         self._sweep()
         self._write_folder(entry, states)
         modes = self.modes | dict(best)
         kept = self._kept([*self.entries, entry], modes)
-        self._write_index(kept, modes)
-        self.entries, self.modes = kept, modes
+        try:
+            self._write_index(kept, modes)
+        except BaseException:
+            if self._is_named_on_disk(entry):
+                self._doubtful.add(entry.name)
+            raise
+        self.entries, self.modes, self._doubtful = kept, modes, set()
         self._sweep()
 
     def load(self, which: str = "latest", *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
@@ -270,7 +294,7 @@ class Checkpoints:
         return [entry for entry in entries if entry.name in names]
 
     def _free_name(self, step: int) -> str:
-        name, taken = f"step-{step:06d}", {entry.name for entry in self.entries}
+        name, taken = f"step-{step:06d}", {entry.name for entry in self.entries} | self._doubtful
         return next(n for n in (name, *(f"{name}.{i}" for i in range(1, len(taken) + 2))) if n not in taken)
 
     def _write_folder(self, entry: Entry, objects: Mapping[str, Any]) -> None:
@@ -294,7 +318,7 @@ class Checkpoints:
         """
         if not self.folder.is_dir():
             return
-        named = {entry.name for entry in self.entries}
+        named = {entry.name for entry in self.entries} | self._doubtful
         for path in self.folder.iterdir():
             if path.name not in named and _SAVED_NAME.fullmatch(path.name):
                 with contextlib.suppress(OSError):  # a file manager looking at it is no reason to stop training
@@ -311,6 +335,14 @@ class Checkpoints:
             "checkpoints": [asdict(e) | {"metrics": _json_metrics(e.metrics)} for e in entries],
         }
         write_json(self.folder / "index.json", index)
+
+    def _is_named_on_disk(self, entry: Entry) -> bool:
+        try:
+            return any(found["name"] == entry.name for found in read_json(self.folder / "index.json")["checkpoints"])
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError, TypeError):
+            return True  # who knows
 
     def _read_index(self) -> None:
         path = self.folder / "index.json"

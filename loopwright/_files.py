@@ -64,6 +64,15 @@ def read_within(descriptor: int, most: int) -> bytes:
     return data
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, and flush their names to disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing or [folder]:  # one that is there may be of a process that was killed before the flush
+        with contextlib.suppress(PermissionError):  # a folder above that may be passed through and not read
+            sync_folder(path.parent)
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and flush its content to disk."""
     with os.fdopen(open_unlinked(path, _ANEW), "wb") as file:
@@ -75,16 +84,12 @@ def write_synced(path: Path, data: bytes) -> None:
 def replace_file(path: Path, content: str | bytes, *, sync: bool = True) -> None:
     """Replace a file's content so that a reader, also after a kill or a power cut, sees the old one or the new one.
 
-    ``sync=False`` leaves the flushing to the system: still whole after a kill, perhaps the old one after a power cut.
+    ``sync=False`` flushes the content alone: whole all the same, but after a power cut it may be the old one.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
     try:
-        if sync:
-            write_synced(aside, data)
-        else:
-            with os.fdopen(open_unlinked(aside, _ANEW), "wb") as file:
-                file.write(data)
+        write_synced(aside, data)  # a name may reach the disk before the bytes: it would be a file of nothing
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -141,13 +146,18 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 class JsonLines:
     """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none.
 
-    Lines that a full disk does not take wait in memory for the next one, and ``settle`` says what is wrong.
+    Lines that a full disk does not take wait in memory for the next one, and ``settle`` says what is wrong. Part of a
+    line at the end of a file that is there already, which a power cut may leave, is cut off.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._waiting: list[bytes] = []
+        self._is_named = False  # on disk, in its folder
         self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        whole = _whole_lines(path)
+        if whole < self.size():
+            self.cut(whole)
 
     def append(self, values: Mapping[str, Any]) -> None:
         try:
@@ -184,13 +194,32 @@ class JsonLines:
     def sync(self) -> None:
         """What is in the file is on disk, or ``OSError``."""
         os.fsync(self._file.fileno())
+        if not self._is_named:
+            sync_folder(self.path.parent)
+            self._is_named = True
 
     def close(self) -> None:
         self._file.close()
 
 
+def _whole_lines(path: Path) -> int:
+    """How many bytes of a file are whole lines."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(end - 65536, 0)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
+
+
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file; non-finite numbers come back as floats. A last line cut short is left out.
+    """The objects of a JSON-lines file; non-finite numbers come back as floats.
+
+    A last line cut short is left out, and so are lines of which a power cut left only the length, as zeros.
 
     ``ValueError`` where a line is no object, ``OSError`` where the file cannot be read.
     """
@@ -201,6 +230,8 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if len(line) == MOST_JSON:
                     raise ValueError(f"line {number} has more than {MOST_JSON:,} characters")
                 return
+            if "\0" in line:  # of which a power cut left only the length
+                continue
             values = parse_json(line)
             if not isinstance(values, dict):
                 raise ValueError(f"line {number} should hold a JSON object, holds a {type(values).__name__}")

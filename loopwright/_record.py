@@ -11,6 +11,7 @@ checkpoints/
 
 import contextlib
 import os
+import re
 import socket
 import stat
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import RunError
-from ._files import JsonLines, read_json, read_json_lines, replace_file, write_json
+from ._files import JsonLines, make_folder, read_json, read_json_lines, replace_file, write_json
 from ._lock import LOCK, FolderLock, holder
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
@@ -30,6 +31,7 @@ _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else t
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
 _OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG)
+_LEFT_OVER = re.compile(r"\.(run\.json|config\.yaml|environment\.json|code\.patch)\.\d+\.tmp|\.probe\.\d+")  # by a kill
 
 
 class Record:
@@ -41,6 +43,7 @@ class Record:
         self._check_files()
         self._lock = FolderLock(self.folder)
         try:
+            self._sweep()
             self.info = read_run(self.folder) if (self.folder / RUN).exists() else {}
             self.metrics = JsonLines(self.folder / METRICS)
             self.speed = JsonLines(self.folder / SPEED)
@@ -132,9 +135,15 @@ class Record:
     def _write_info(self) -> None:
         write_json(self.folder / RUN, self.info, sync=False)
 
+    def _sweep(self) -> None:
+        """Remove what a kill left of writing; other processes do not write here, the folder is held."""
+        for path in self.folder.iterdir():
+            if _LEFT_OVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             probe = self.folder / f".probe.{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()

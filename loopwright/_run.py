@@ -184,8 +184,8 @@ class Run:
         state, found = self._record.state, self.checkpoints.latest is not None
         if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
             if state is not None:
+                self.checkpoints.clear()  # first: a checkpoint without its record could not be gone on from
                 self._record.clear(keep_lives=not self._overwrite)
-                self.checkpoints.clear()
             return False, []
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
         begun_with = self._record.info.get("seed")
