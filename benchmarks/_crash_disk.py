@@ -81,15 +81,15 @@ class Disk:
         self._next = ROOT + 1
         self._descriptors: dict[int, int] = {}
         self._lock = threading.RLock()
-        self._plain = {name: getattr(os, name) for name in ("open", "close", "fsync", "ftruncate", *_NAMING)}
+        self._plain = {name: getattr(os, name) for name in ("open", "close", "fdopen", "fsync", "ftruncate", *_NAMING)}
         self._plain_rmtree = shutil.rmtree
         self._stack = ExitStack()
 
     def __enter__(self) -> Disk:
         wrapped: dict[str, Callable[..., Any]] = {
-            "open": self._open_descriptor, "close": self._close, "fsync": self._fsync, "ftruncate": self._ftruncate,
-            "mkdir": self._mkdir, "unlink": self._unlink, "rmdir": self._rmdir, "rename": self._rename,
-            "replace": self._rename,
+            "open": self._open_descriptor, "fdopen": self._fdopen, "close": self._close, "fsync": self._fsync,
+            "ftruncate": self._ftruncate, "mkdir": self._mkdir, "unlink": self._unlink, "rmdir": self._rmdir,
+            "rename": self._rename, "replace": self._rename,
         }  # fmt: skip
         for name, function in wrapped.items():
             self._stack.enter_context(mock.patch.object(os, name, function))
@@ -144,10 +144,32 @@ class Disk:
         self._descriptors.pop(file.fileno(), None)
 
     def _open_descriptor(self, path: Any, flags: int, *more: Any, **options: Any) -> int:
-        descriptor = self._plain["open"](path, flags, *more, **options)
-        if "dir_fd" not in options and self._is_mine(path) and os.path.isdir(path):
-            self._descriptors[descriptor] = self._inode(path)
-        return descriptor
+        if not self._is_mine(path, options):
+            return self._plain["open"](path, flags, *more, **options)
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            descriptor = self._plain["open"](path, flags, *more, **options)
+            if os.path.isdir(path):
+                self._descriptors[descriptor] = self._inode(path)
+            return descriptor
+        with self._lock:
+            folder, name = self._place(path)
+            there = self._names[folder].get(name)
+            self._try("create" if there is None else "truncate", path)
+            descriptor = self._plain["open"](path, flags, *more, **options)
+            inode = self._descriptors[descriptor] = self._new_inode() if there is None else there
+            if there is None:
+                self._names[folder][name] = inode
+                self._done(Op("create", inode, folder, name, path=self._shown(path)))
+            elif flags & os.O_TRUNC:
+                self._done(Op("truncate", inode, path=self._shown(path)))
+            return descriptor
+
+    def _fdopen(self, descriptor: int, mode: str = "r", buffering: int = -1, *more: Any, **options: Any) -> Any:
+        if descriptor not in self._descriptors or mode not in ("wb", "ab"):
+            return self._plain["fdopen"](descriptor, mode, buffering, *more, **options)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        raw = DiskFile(self, path, mode, self._descriptors[descriptor], descriptor)
+        return raw if buffering == 0 else io.BufferedWriter(raw, self._block)
 
     def _close(self, descriptor: int) -> None:
         self._descriptors.pop(descriptor, None)
@@ -273,8 +295,8 @@ _NAMING = ("mkdir", "unlink", "rmdir", "rename", "replace")
 class DiskFile(io.FileIO):
     """A file whose writes go by way of its disk."""
 
-    def __init__(self, disk: Disk, path: Any, mode: str, inode: int) -> None:
-        super().__init__(path, mode)
+    def __init__(self, disk: Disk, path: Any, mode: str, inode: int, descriptor: int | None = None) -> None:
+        super().__init__(path if descriptor is None else descriptor, mode)
         self.path, self.inode, self.appends = path, inode, "a" in mode
         self._disk = disk
         disk.opened(self)
