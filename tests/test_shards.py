@@ -779,7 +779,15 @@ def train(folder: Path, batches: Any, die_after: int | None = None, workers: int
     """Two epochs of a tiny model, killed after a step if asked. By one thread: a forked process has none of the others."""
     with (
         one_thread(),
-        lw.Run(folder, seed=5, device="cpu", progress=False, save_every="3 steps", report_every="1 steps") as run,
+        lw.Run(
+            folder,
+            seed=5,
+            device="cpu",
+            progress=False,
+            save_in_background=False,
+            save_every="3 steps",
+            report_every="1 steps",
+        ) as run,
     ):
         model = run.prepare(tiny_model())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
