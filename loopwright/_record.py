@@ -69,7 +69,7 @@ class Record:
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Say that the run is running, keeping what earlier lives said."""
-        lives = [*self.info.get("lives", [])]
+        lives = [*(self.info.get("lives") or [])]
         if self.info:
             lives.append(
                 {key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step")} | {"state": self.state}

@@ -305,3 +305,9 @@ class TestSignals:
                         threading.Thread(target=again).start()
         assert time.perf_counter() - began < 10
         assert run.checkpoints.latest is None
+
+
+def test_a_record_without_its_earlier_lives_is_gone_on_from(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"state": "stopped", "lives": null}')
+    with lw.Run(tmp_path, device="cpu", progress=False):
+        assert len(lw.read_run(tmp_path)["lives"]) == 1
