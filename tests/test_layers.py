@@ -46,11 +46,14 @@ LAYERS: list[set[str]] = [
     {"recipes._settings"},
     {"recipes._classify", "recipes._demo", "_runs", "_stop"},
     {"recipes._doctor", "recipes._fit_batch"},
+    {"commands._keys", "commands._given", "commands._done"},
+    {"commands._train", "commands._demo", "commands._doctor", "commands._fit_batch", "commands._pack", "commands._data",
+     "commands._stop", "commands._runs"},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {"__init__", "augment.__init__", "data.__init__", "models.__init__", "optim.__init__", "recipes.__init__"}
+EXEMPT = {f"{package}__init__" for package in ("", "augment.", "commands.", "data.", "models.", "optim.", "recipes.")}
 NO_TORCH = {
     "_errors",
     "_files",
@@ -65,6 +68,7 @@ NO_TORCH = {
     "_config",
     "_demo",
     "cli",
+    *(name for names in LAYERS for name in names if name.startswith("commands.")),
 }
 
 
@@ -88,7 +92,10 @@ def imports(path: Path, name: str, *, top_only: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(_absolute(node, name))
+            source = _absolute(node, name)
+            parts = source.removeprefix("loopwright.").replace(".", "/")
+            is_package = source.startswith("loopwright.") and (ROOT / parts).is_dir()
+            found |= {f"{source}.{alias.name}" for alias in node.names} if is_package else {source}
     return found
 
 

@@ -1,0 +1,1 @@
+"""A file a command: its arguments, and what it calls."""

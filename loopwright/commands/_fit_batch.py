@@ -1,0 +1,26 @@
+"""``loopwright fit-batch``: the largest batch that trains."""
+
+import argparse
+from typing import Any
+
+from ._given import read_settings
+from ._keys import KEYS
+
+
+def add(commands: Any) -> None:
+    """Add this command and its arguments."""
+    parser = commands.add_parser(
+        "fit-batch", help="find the largest batch that trains in the memory there is",
+        epilog=KEYS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
+    parser.add_argument("--margin", type=float, default=0.1, help="share of the memory to leave free (default 0.1)")
+    parser.add_argument("--memory", metavar="SIZE", help="count on no more, such as '8 GiB' (default: what is there)")
+    parser.set_defaults(function=_run)
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from ..recipes._fit_batch import find_batch
+
+    find_batch(read_settings(asked.settings), margin=asked.margin, memory_limit=asked.memory)
+    return 0

@@ -1,0 +1,24 @@
+"""The keys of a configuration, as the help of the commands that take one shows them."""
+
+KEYS = """\
+keys of train (key=value, or in CONFIG.yaml):
+  data           folder of train/ and val/, or of class folders       required
+  run            folder to write to                                   runs/DATA-MODEL
+  model          torchvision's, timm's, or package.module:function    resnet18
+  image_size     pixels                                               128
+  epochs         a number, or '500 steps', '2 hours'                  20
+  batch_size     pictures a step                                      64
+  workers        processes that read ahead                            by the cores
+  seed           of everything random                                 42
+  device         auto, cpu, cuda, cuda:1, mps                         auto
+  precision      auto, fp32, bf16, fp16                               auto
+  save_every     '1 epoch', '500 steps', '10 minutes', or several     1 epoch
+  optimizer      name, lr, weight_decay and its own arguments         AdamW 0.003 0.05
+  scheduler      name and its own arguments, or none                  OneCycleLR
+  loss           name and its own arguments                           cross_entropy
+  augment        one transform or a list, by name                     RandomResizedCrop
+  weights, accumulate, clip, drop_last, holdout, patience, on_error, deterministic: see docs/configuration.md
+
+exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for; saved and to be run again to go on:
+  143 SIGTERM or 'loopwright stop', 138 SIGUSR1, 130 Ctrl-C
+"""

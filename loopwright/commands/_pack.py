@@ -1,0 +1,41 @@
+"""``loopwright pack``: decode a data set once."""
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add this command and its arguments."""
+    parser = commands.add_parser(
+        "pack", help="decode a folder of pictures once, into files that are read many times as fast"
+    )
+    parser.add_argument("source", metavar="SRC", help="folder of train/ and val/, or of class folders")
+    parser.add_argument(
+        "target", metavar="DST", help="folder for train.pack and val.pack; then: loopwright train data=DST"
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="short side of the stored pictures (default: as they are)"
+    )
+    parser.add_argument("--crop", action="store_true", help="keep the central square only")
+    parser.add_argument("--format", choices=("raw", "jpeg"), default="raw", help="decoded (default), or encoded again")
+    parser.add_argument("--quality", type=int, default=90, help="of --format jpeg (default 90)")
+    parser.add_argument(
+        "--holdout", type=float, default=0.2, help="share for val.pack where SRC has no val/ (default 0.2)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
+    parser.add_argument(
+        "--on-error", choices=("raise", "skip"), default="raise", help="what to do about unreadable pictures"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace packs that are there")
+    parser.set_defaults(function=_run)
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from ..data._pack import pack_folder
+
+    names = ("size", "crop", "format", "quality", "holdout", "workers", "on_error", "overwrite")
+    for packed in pack_folder(asked.source, asked.target, **{name: getattr(asked, name) for name in names}):
+        print(f"{packed}, {packed.path.stat().st_size / 2**20:.1f} MiB")
+        for message in packed.skipped:
+            print(f"  left out: {message}")
+    return 0
