@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ._nested import map_nested as map_nested
     from ._record import read_metrics as read_metrics
     from ._record import read_run as read_run
+    from ._replay import Replayed as Replayed
+    from ._replay import replay as replay
     from ._resume import free_folder as free_folder
     from ._run import Run as Run
     from ._seed import seed_everything as seed_everything
@@ -115,6 +117,7 @@ _WHERE = {
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
     "_nested": ["map_nested"],
     "_record": ["read_metrics", "read_run"],
+    "_replay": ["Replayed", "replay"],
     "_resume": ["free_folder"],
     "_run": ["Run"],
     "_seed": ["seed_everything"],

@@ -24,6 +24,7 @@ class Agenda:
         self._steps_per_epoch: int | None = None
         self._retry_at = math.inf  # when to try again what could not be saved
         self.next_report = self.next_save = self.next_step = self.next_time = math.inf
+        self.always = False  # whether every boundary is to be heard of
 
     def begin_loop(self, steps_per_epoch: int | None) -> None:
         """A loop over batches begins: what was planned before it counts no more."""
@@ -37,7 +38,7 @@ class Agenda:
             self.next_report = (step // self._report_steps + 1) * self._report_steps
         if step >= self.next_save:
             self.next_save = self._save.next_step(step, cursor.epoch, cursor.epoch_step, self._steps_per_epoch)
-        self.next_step = min(self.next_report, self.next_save, self.limits.steps)
+        self.next_step = 0 if self.always else min(self.next_report, self.next_save, self.limits.steps)
         deadline = self._began - self._elapsed_before + self.limits.seconds
         self.next_time = min(next_draw, self._saved_at + self._save.seconds, self._retry_at, deadline)
 

@@ -188,6 +188,7 @@ class Checkpoints:
         best: Mapping[str, Mode] | None = None,
         background: bool = False,
         first: Callable[[], object] = lambda: None,
+        check: Callable[[Mapping[str, Any]], object] = lambda states: None,
     ) -> Entry:
         """Save states as one checkpoint and make it the latest.
 
@@ -197,6 +198,7 @@ class Checkpoints:
             best: for which of the metrics a best checkpoint is kept, and its direction.
             background: copy the states and come back; ``settle`` waits until they are written, byte for byte the same.
             first: called before anything is written, in the background too: other files that must be on disk by then.
+            check: called with the states before that, in the background too; if it raises, nothing is saved.
 
         Raises:
             OSError: it could not be written (in the background: from ``settle``); what was saved before is as good as ever.
@@ -205,13 +207,14 @@ class Checkpoints:
         entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
         states = {name: plain_state(state, name) for name, state in objects.items()}
         if not background:
+            check(states)
             first()
             self._commit(entry, states, best or {})
             return entry
         copies = self._staging.copy(states)
         self._pending = entry
         self.modes.update(best or {})
-        self._writer.begin(lambda: (first(), self._commit(entry, copies, best or {})))
+        self._writer.begin(lambda: (check(copies), first(), self._commit(entry, copies, best or {})))
         return entry
 
     def settle(self) -> None:

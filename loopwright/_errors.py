@@ -5,7 +5,7 @@
     ├── DataError         pictures, tables or datasets that cannot be used          (also a ValueError)
     ├── CheckpointError   a checkpoint is damaged, foreign or does not fit          (also a RuntimeError)
     ├── RunError          the run folder cannot be used as asked                    (also a RuntimeError)
-    ├── NonFiniteError    a loss became NaN or infinite                             (also an ArithmeticError)
+    ├── NonFiniteError    a loss or gradient became NaN or infinite                 (also an ArithmeticError)
     └── MissingExtra      an optional package is not installed                      (also an ImportError)
 
 Each message names the value, the place and the next thing to do. On the command line a LoopwrightError is one
@@ -34,7 +34,11 @@ class RunError(LoopwrightError, RuntimeError):
 
 
 class NonFiniteError(LoopwrightError, ArithmeticError):
-    """A logged training value became NaN or infinite."""
+    """A loss, gradient or weight became NaN or infinite; ``step`` is the first one, where it is known."""
+
+    def __init__(self, message: str, *, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class MissingExtra(LoopwrightError, ImportError):

@@ -28,6 +28,7 @@ class Keeper:
 
     Args:
         parts: the loop's own, by name: they are saved and restored like registered objects, in the file ``run.pt``.
+        check: given the states before they are written; what it raises reaches the loop.
         background: write checkpoints beside the loop; ``"auto"`` does where memory has room for the copy.
         tell: shows the user a line.
     """
@@ -42,8 +43,10 @@ class Keeper:
         parts: Mapping[str, Stateful],
         background: bool | Literal["auto"],
         tell: Callable[[str], object],
+        registry: Registry,
+        check: Callable[[Mapping[str, Any]], object],
     ) -> None:
-        self.registry = Registry()
+        self.registry, self._check = registry, check
         self.resumed_from: Entry | None = None
         self.saved_step: int | None = None
         self._checkpoints, self._record = checkpoints, record
@@ -79,7 +82,7 @@ class Keeper:
         """
         self._check_best()
         step = self._cursor.step
-        self._ledger.check_finite(step, self._cursor.epoch)
+        self._ledger.check_finite()
         self.settle()
         try:
             self._writing = self._begin_save(place, source, step)
@@ -158,6 +161,7 @@ class Keeper:
             best=self._best,
             background=self._is_background(states),
             first=self._record.metrics.sync,
+            check=self._check,
         )
 
     def _is_background(self, states: Mapping[str, Any]) -> bool:

@@ -1,20 +1,21 @@
 """``Ledger``: what was measured, when, and the lines of metrics.jsonl. Knows nothing of loops, models or screens."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ._errors import ConfigError, NonFiniteError
+from ._errors import ConfigError
 from ._files import JsonLines
 from ._meters import Meters
+from ._watch import Watch
 
 
 class Ledger:
     """Means of the training phase and of the evaluation that is going on, and the last value of every name."""
 
-    def __init__(self, lines: JsonLines, nonfinite: Literal["stop", "log"]) -> None:
-        self._lines, self._nonfinite = lines, nonfinite
-        self._training = Meters(takes_objects=False)
+    def __init__(self, lines: JsonLines, watch: Watch) -> None:
+        self._lines, self._watch = lines, watch
+        self._training = Meters(takes_objects=False, hear=self._hear, alarm=watch.alarm)
         self.meters = self._training  # of the present phase
         self._phase = ""  # the evaluation that is going on
         self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
@@ -25,18 +26,23 @@ class Ledger:
         means = _prefixed("train", self._training.interval())
         self.shown = {**means, **rates}
         self._write("steps", step, epoch, self.shown)
-        self._stop_if_nonfinite(means, step, epoch)
+        self._watch.check()
 
     def end_epoch(self, step: int, epoch: int) -> None:
         """Write the means, deviations and extremes of the epoch's training."""
         means, spread = (_prefixed("train", values) for values in self._training.close())
         self._measured |= {name: (step, value) for name, value in means.items()}
         self._write("epoch", step, epoch, means | spread)
-        self._stop_if_nonfinite(means, step, epoch)
+        self._watch.check()
 
-    def check_finite(self, step: int, epoch: int) -> None:
+    def check_finite(self) -> None:
         """Before a checkpoint: weights that a NaN went through must not push out the last good ones."""
-        self._stop_if_nonfinite(_prefixed("train", self._training.peek()), step, epoch)
+        self._training.read()
+        self._watch.check()
+
+    def note(self, kind: str, step: int, epoch: int, **facts: Any) -> None:
+        """Write a line about something that is no mean."""
+        self._lines.append({"kind": kind, "step": step, "epoch": epoch, **facts})
 
     def begin_evaluation(self, name: str) -> None:
         self._phase, self.meters = name, Meters(takes_objects=True)
@@ -53,6 +59,10 @@ class Ledger:
     def peek(self) -> dict[str, float]:
         """Means of the present phase so far. Waits for the device."""
         return self.meters.peek()
+
+    def pending(self) -> dict[str, list[float]]:
+        """What was logged in training since values were last read."""
+        return self._training.pending()
 
     def measured_at(self, step: int) -> dict[str, float]:
         """What was measured at a step: means by name."""
@@ -93,13 +103,8 @@ class Ledger:
         if values:
             self._lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
 
-    def _stop_if_nonfinite(self, values: Mapping[str, float], step: int, epoch: int) -> None:
-        bad = next((n for n, v in values.items() if "loss" in n and not math.isfinite(v)), None)
-        if bad is not None and self._nonfinite == "stop":
-            raise NonFiniteError(
-                f"{bad} became {values[bad]} at or before step {step} (epoch {epoch}): lower the learning rate, clip "
-                "gradients with run.step(..., clip=1.0), or say nonfinite='log' to go on"
-            )
+    def _hear(self, name: str, steps: Sequence[int], values: Sequence[float]) -> Sequence[bool] | None:
+        return self._watch.hear(f"train/{name}", steps, values)
 
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

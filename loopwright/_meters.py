@@ -3,8 +3,10 @@
 Sums are Python floats added one after the other, so reading earlier or later, as a save does, changes no bit of them.
 """
 
+import functools
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ._errors import ConfigError
+
+Hear = Callable[[str, Sequence[int], Sequence[float]], Sequence[bool] | None]
 
 
 @dataclass
@@ -65,27 +69,42 @@ class Meter:
 
     pending: list[Any] = field(default_factory=list)  # numbers, and tensors of one element that are on a device
     weights: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)  # at which they were logged
     interval: _Mean = field(default_factory=_Mean)
     phase: _Spread = field(default_factory=_Spread)
 
-    def read(self) -> None:
-        """Bring pending values to the host, one transfer for all of them, and add them up in their order."""
-        values = _on_host(self.pending)
-        self.interval.add(values, self.weights)
-        self.phase.add(values, self.weights)
+    def read(self, hear: Callable[[Sequence[int], Sequence[float]], Sequence[bool] | None]) -> None:
+        """Bring pending values to the host, one transfer for all of them, and add those that count in their order."""
+        if not self.pending:
+            return
+        values, weights = _on_host(self.pending), self.weights
+        counts = hear(self.steps, values)
+        if counts is not None:
+            values, weights = [*itertools.compress(values, counts)], [*itertools.compress(weights, counts)]
+        self.interval.add(values, weights)
+        self.phase.add(values, weights)
         self.pending.clear()
         self.weights.clear()
+        self.steps.clear()
 
 
 class Meters:
-    """All names of one phase (training or one evaluation)."""
+    """All names of one phase (training or one evaluation).
 
-    def __init__(self, *, takes_objects: bool) -> None:
+    Args:
+        takes_objects: whether metric objects may be logged.
+        hear: told of all values of a name, with their steps, when they are read; says which of them count, None for all.
+        alarm: called when a value that is not finite is logged, where that shows without waiting for a device.
+    """
+
+    def __init__(
+        self, *, takes_objects: bool, hear: Hear = lambda *_: None, alarm: Callable[[], object] = lambda: None
+    ) -> None:
         self._meters: dict[str, Meter] = {}
         self._objects: dict[str, Any] = {}
-        self._takes_objects = takes_objects
+        self._takes_objects, self._hear, self._alarm = takes_objects, hear, alarm
 
-    def log(self, values: Mapping[str, Any], weight: float) -> None:
+    def log(self, values: Mapping[str, Any], weight: float, step: int = 0) -> None:
         """Take one value of each name: a number, a tensor of one element, one number a sample (N,), or a metric object.
 
         A metric object has ``compute`` and ``reset`` (torchmetrics' have); it is read when the phase ends.
@@ -105,8 +124,11 @@ class Meters:
                     value, weighs = _reduced(name, value, weight)
                 # Its value now: the caller may change the tensor in place, or a captured graph write over it.
                 value = value.item() if value.is_cpu else value.detach().clone()
+            if type(value) is float and value - value != 0.0:  # NaN or infinite
+                self._alarm()
             meter.pending.append(value)
             meter.weights.append(weighs)
+            meter.steps.append(step)
 
     def _log_object(self, name: str, metric: Any) -> None:
         if not self._takes_objects:
@@ -116,11 +138,20 @@ class Meters:
             )
         self._objects[name] = metric
 
+    def read(self) -> None:
+        """Add up what is pending."""
+        for name, meter in self._meters.items():
+            meter.read(functools.partial(self._hear, name))
+
+    def pending(self) -> dict[str, list[float]]:
+        """What was logged and is not read yet."""
+        return {name: list(_on_host(meter.pending)) for name, meter in self._meters.items() if meter.pending}
+
     def interval(self) -> dict[str, float]:
         """Means since the last call."""
         means = {}
+        self.read()
         for name, meter in self._meters.items():
-            meter.read()
             if meter.interval.weight:
                 means[name] = meter.interval.mean
                 meter.interval = _Mean()
@@ -128,15 +159,14 @@ class Meters:
 
     def peek(self) -> dict[str, float]:
         """Means over the phase so far, without ending anything."""
-        for meter in self._meters.values():
-            meter.read()
+        self.read()
         return {name: meter.phase.mean for name, meter in self._meters.items() if meter.phase.weight}
 
     def close(self) -> tuple[dict[str, float], dict[str, float]]:
         """Means over the phase, and their spread (``NAME.std``, ``.min``, ``.max``); then a fresh start."""
         means, spread = {}, {}
+        self.read()
         for name, meter in self._meters.items():
-            meter.read()
             sums = meter.phase
             means[name] = sums.mean
             spread |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
@@ -148,8 +178,7 @@ class Meters:
         return means, spread
 
     def state_dict(self) -> dict[str, Any]:
-        for meter in self._meters.values():
-            meter.read()
+        self.read()
         return {name: [asdict(meter.interval), asdict(meter.phase)] for name, meter in self._meters.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher
 from types import ModuleType
@@ -201,3 +201,13 @@ def _current_directory_importable() -> Iterator[None]:
     finally:
         if here in sys.path:  # the imported module may have tidied up itself
             sys.path.remove(here)
+
+
+def shown_samples(names: Sequence[str], most: int = 4) -> str:
+    """Some of many names, and how many more there are.
+
+    >>> shown_samples(["a", "b", "c"], most=2)
+    'a, b, and 1 more'
+    """
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -6,7 +6,9 @@ environment.json   commit, packages, hardware; code.patch holds uncommitted chan
 metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
 speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
 log.txt            everything printed
+nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
+replays/           copies of the run, in which a step was looked at
 """
 
 import contextlib
@@ -27,11 +29,14 @@ from ._lock import LOCK, FolderLock, holder
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
+NONFINITE, REPLAYS = "nonfinite.json", "replays"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG)
-_LEFT_OVER = re.compile(r"\.(run\.json|config\.yaml|environment\.json|code\.patch)\.\d+\.tmp|\.probe\.\d+")  # by a kill
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, NONFINITE)
+_LEFT_OVER = re.compile(
+    r"\.(run\.json|config\.yaml|environment\.json|code\.patch|nonfinite\.json)\.\d+\.tmp|\.probe\.\d+"
+)  # by a kill
 
 
 class Record:
@@ -69,6 +74,7 @@ class Record:
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Say that the run is running, keeping what earlier lives said."""
+        (self.folder / NONFINITE).unlink(missing_ok=True)
         lives = [*(self.info.get("lives") or [])]
         if self.info:
             lives.append(
@@ -79,7 +85,7 @@ class Record:
             "created": self.info.get("created") or _now(),
             **facts,
             "state": "running",
-            "command": [sys.executable, *sys.argv],
+            "command": [sys.executable, *sys.orig_argv[1:]],
             "working_folder": os.getcwd(),
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -111,6 +117,11 @@ class Record:
         (self.folder / PATCH).unlink(missing_ok=True)
         if patch:
             replace_file(self.folder / PATCH, patch, sync=False)
+
+    def write_nonfinite(self, facts: Mapping[str, Any]) -> None:
+        """Where this life ended for a number that is not finite; best effort, the error itself is told anyway."""
+        with contextlib.suppress(OSError):
+            write_json(self.folder / NONFINITE, facts, sync=False)
 
     def mark(self) -> int:
         """How many bytes of metrics there are: what a checkpoint remembers, once they are on disk (``metrics.sync``)."""

@@ -1,12 +1,13 @@
 """``Registry``: what must survive, named once; captured for a checkpoint and put back from one. Reads no files itself."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._errors import CheckpointError, ConfigError
+from ._errors import CheckpointError, ConfigError, NonFiniteError
 from ._state import Stateful, clean_names, load_state
 
 GRADIENTS = "gradients"
@@ -63,6 +64,23 @@ class Registry:
     def weights_version(self) -> int:
         """A number that grows whenever a registered module's tensors are changed in place."""
         return sum(tensor._version for model in self.models().values() for tensor in _tensors(model))
+
+    def blame(self) -> str:
+        """The first gradient that is not finite, in words."""
+        for name, model in self.models().items():
+            for parameter_name, parameter in model.named_parameters():
+                if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+                    return f"of {name}.{parameter_name}"
+        return "of parameters that no registered module has"
+
+    def check_finite(self, states: Mapping[str, Any]) -> None:
+        """``NonFiniteError`` where a captured state has a trained weight that is not finite."""
+        for name, model in self.models().items():
+            trained = clean_names({key: value for key, value in model.named_parameters() if value.requires_grad})
+            weights = {key: states[name][key].detach() for key in trained if states[name][key].is_floating_point()}
+            if weights and not bool(nn.utils.get_total_norm(weights.values(), math.inf).isfinite()):
+                bad = next(key for key, value in weights.items() if not bool(value.isfinite().all()))
+                raise NonFiniteError(f"the weights {name}.{bad} are not finite: they were not saved")
 
     def capture(self) -> dict[str, Any]:
         """All states by name, and the gradients where there are any: they may be half of an accumulation."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ._errors import RunError
 from ._record import CONFIG, RUN, is_held, read_run
+from ._replay_order import replay_order
 from ._yaml import Difference, differences, read_yaml
 
 # Settings that do not change the weights: shown when they changed, never a reason to refuse.
@@ -71,7 +72,9 @@ def free_folder(base: str | Path, settings: Mapping[str, Any] | None = None) -> 
     >>> free_folder("/nowhere/runs/woof").name
     'woof'
     """
-    base = Path(base)
+    base, order = Path(base), replay_order()
+    if order is not None and (again := order.numbered(base)) is not None:
+        return again
     names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
     return next(folder for folder in names if _is_free(folder, settings))
 

@@ -20,19 +20,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._agenda import Agenda
+from ._alarms import Alarms
 from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._device import choose_compute
 from ._display import Display
 from ._environment import describe_environment
 from ._errors import ConfigError, RunError
+from ._examiner import Examiner, NoExaminer
 from ._feeder import Feeder
 from ._git import changes
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._memory import out_of_memory_note
 from ._progress import choose_screen
-from ._record import CHECKPOINTS, CONFIG, LOG, Record
+from ._record import CHECKPOINTS, CONFIG, LOG, RUN, Record
+from ._registry import Registry
+from ._replay_order import ReplayOrder, replay_order
 from ._resume import changed_settings, decide, read_settings, refuse_changes
 from ._seed import (
     be_deterministic,
@@ -47,6 +51,7 @@ from ._signals import Signals
 from ._stepper import Steppers
 from ._stopping import Stopping, direction_of
 from ._tee import Tee
+from ._watch import Policy, Watch, check_policy
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
 from .data._source import Batch, OwnLoader, Source, open_source
@@ -76,7 +81,10 @@ class Run:
             trains a finished run further; False wants a new folder.
         overwrite: replace a run that is there.
         deterministic: ask torch for deterministic algorithms while the run is open.
-        nonfinite: ``"stop"`` raises ``NonFiniteError`` when a logged training loss is NaN or infinite; ``"log"`` goes on.
+        nonfinite: what to do where a logged training loss, or a gradient that ``step`` is to use, is NaN or infinite.
+            ``"stop"`` raises ``NonFiniteError`` with the step and its samples; ``"skip"`` leaves the step out (``step``
+            has to be used), tells and goes on; ``"lower_scale"`` does so with fp16, whose scale is halved; ``"log"``
+            does nothing. See also ``loopwright replay``.
         progress: None shows what suits the terminal, notebook or log; False shows nothing.
 
     Raises:
@@ -114,13 +122,15 @@ class Run:
         resume: bool | Literal["auto"] = "auto",
         overwrite: bool = False,
         deterministic: bool = False,
-        nonfinite: Literal["stop", "log"] = "stop",
+        nonfinite: Policy = "stop",
         progress: bool | None = None,
     ) -> None:
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
             raise ConfigError(f"seed must be a whole number, 0 or more and below 2**63. Found: {seed!r}")
-        if nonfinite not in ("stop", "log"):
-            raise ConfigError(f"nonfinite must be 'stop' or 'log'. Found: {nonfinite!r}")
+        self._order = _order_for(folder)
+        if self._order is not None:  # a copy of this run is looked at, in a process of its own
+            folder, overwrite, progress, save_every = self._order.copy, False, False, ()
+            resume = True if (Path(folder) / RUN).exists() else "auto"
         self.folder = Path(folder)
         self.seed = seed
         self.compute = choose_compute(device, precision)
@@ -129,7 +139,7 @@ class Run:
         self._save_in_background: bool | Literal["auto"] = save_in_background
         self._config = None if config is None else plain(config)
         self._resume: bool | Literal["auto"] = resume
-        self._nonfinite: Literal["stop", "log"] = nonfinite
+        self._nonfinite: Policy = check_policy(nonfinite, self.compute.precision)
         self._overwrite, self._deterministic, self._progress = overwrite, deterministic, progress
         self._state: Literal["new", "open", "closed"] = "new"
 
@@ -199,10 +209,13 @@ class Run:
         return self._config if self._config is not None else {} if self.seed is None else {"seed": self.seed}
 
     def _make_parts(self) -> None:
-        self._cursor, self._stopping, self._steppers = Cursor(), Stopping(), Steppers()
+        self._cursor, self._stopping, registry = Cursor(), Stopping(), Registry()
         self._agenda = Agenda(self._save_due, self._report_steps)
-        self._ledger = Ledger(self._record.metrics, self._nonfinite)
-        parts = {"stopping": self._stopping, "steppers": self._steppers}
+        self._watch = Watch(self._nonfinite, self._cursor, blame=registry.blame, hurry=self._agenda.hurry)
+        self._steppers = Steppers(self._watch)
+        self._ledger = Ledger(self._record.metrics, self._watch)
+        self._alarms = Alarms(self._watch, self._ledger, self._record, self._cursor, self._tell)
+        parts = {"stopping": self._stopping, "steppers": self._steppers, "watch": self._watch}
         self._keeper = Keeper(
             self.checkpoints,
             self._record,
@@ -211,8 +224,11 @@ class Run:
             self._ledger,
             parts,
             self._save_in_background,
-            lambda line: self._display.print([line]),
+            self._tell,
+            registry,
+            registry.check_finite if self._watch.looks else lambda states: None,
         )
+        self._examiner = NoExaminer() if self._order is None else self._make_examiner(self._order)
         self._signals, self._feeder = Signals(), Feeder(self.compute)
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
@@ -224,6 +240,17 @@ class Run:
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
         self._loaders: weakref.WeakSet[OwnLoader] = weakref.WeakSet()  # with workers that end with the run
+
+    def _make_examiner(self, order: ReplayOrder) -> Examiner:
+        return Examiner(
+            order,
+            self._keeper.registry,
+            self._cursor,
+            self._agenda,
+            pending=self._ledger.pending,
+            read=self._ledger.peek,
+            samples=self._alarms.samples,
+        )
 
     def _choose_seed(self, resumes: bool) -> None:
         self._seeded = self.seed is not None
@@ -280,8 +307,10 @@ class Run:
             if self._progress is not False:
                 self._display.print([f"stopped    after step {self._cursor.step}; run it again to go on"])
             return {"state": "stopped", "reason": repr(error)}
-        if (note := self._memory_note(error)) is not None:
-            error.add_note(note)
+        self._examiner.note(error)
+        for note in (self._memory_note(error), self._alarms.note(error)):
+            if note is not None:
+                error.add_note(note)
         self._tee.note("".join(traceback.format_exception(error)))
         return {"state": "failed", "reason": "".join(traceback.format_exception_only(error)).strip()}
 
@@ -421,9 +450,10 @@ class Run:
         stepper = self._steppers[self._keeper.registry.name_of(optimizer)]
         stepper.add(loss, self._count, clip, scheduler)
         full = stepper.batches >= accumulate or self._last
-        if full:
-            stepper.step()
-        return full
+        stepped = full and stepper.step()
+        if stepped and stepper.norm is not None:
+            self._ledger.meters.log({"grad_norm": stepper.norm}, self._count, self._cursor.step)
+        return stepped
 
     def log(self, values: Mapping[str, Any] | None = None, /, *, samples: int | None = None, **metrics: Any) -> None:
         """Add to the means of the present phase, weighted by samples; never waits for the device.
@@ -435,7 +465,7 @@ class Run:
                 ``reset``, as torchmetrics' have), which are read at the end of the phase.
         """
         weight = self._count if samples is None else samples
-        self._ledger.meters.log({**values, **metrics} if values else metrics, weight)
+        self._ledger.meters.log({**values, **metrics} if values else metrics, weight, self._cursor.step)
 
     @contextlib.contextmanager
     def evaluate(self, *models: nn.Module, name: str = "val") -> Iterator[None]:
@@ -537,7 +567,9 @@ class Run:
         step, epoch = cursor.step, cursor.epoch
         if cursor.epoch_step == 0 and agenda.limits.epochs is None:
             raise RunError(f"epoch {epoch} had no steps, so {agenda.limits.text} would never be reached")
+        self._alarms.look()
         self._ledger.end_epoch(step, epoch)
+        self._alarms.tell_spikes()
         self._record.speed.append({"kind": "epoch", "step": step, "epoch": epoch, **self._display.epoch_rates()})
         self._print_epoch()
         self._epoch_open = False
@@ -615,7 +647,10 @@ class Run:
         self._agenda.plan(self._cursor, self._display.next_draw)
         if self._agenda.is_enough(self._cursor.step):
             return False
+        assert self.seed is not None
         self._source = source
+        self._alarms.begin_loop(source, self.seed)
+        self._examiner.look()
         self._announce_source(source)
         return True
 
@@ -631,6 +666,8 @@ class Run:
         """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
         cursor, agenda = self._cursor, self._agenda
         self._keeper.look()
+        self._examiner.look()
+        self._alarms.look()
         if cursor.step >= agenda.next_report:
             self._report(now)
         if agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None:
@@ -694,6 +731,7 @@ class Run:
             facts = {"kind": "steps", "step": cursor.step, "epoch": cursor.epoch}
             self._record.speed.append(facts | self._display.loop_rates())
         self._ledger.report(cursor.step, cursor.epoch, self._rates)
+        self._alarms.tell_spikes()
 
     def _draw(self) -> None:
         values = self._ledger.shown
@@ -714,10 +752,18 @@ class Run:
         self._keeper.saved_step = self._cursor.step
         self._agenda.saved()
 
+    def _tell(self, line: str) -> None:
+        self._display.print(line.split("\n"))
+
     def _check_open(self, name: str) -> None:
         if self._state != "open":
             hint = "write 'with lw.Run(...) as run:' around it" if self._state == "new" else "it is closed"
             raise RunError(f"run.{name}(...) outside the run: {hint}")
+
+
+def _order_for(folder: str | Path) -> ReplayOrder | None:
+    order = replay_order()
+    return order if order is not None and order.means(folder) else None
 
 
 def _whole_steps(text: str) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ._errors import RunError
-from ._record import RUN, is_held, read_run
+from ._record import REPLAYS, RUN, is_held, read_run
 
 _LARGEST = 1e300  # a whole number of JSON may have thousands of digits, which no float has
 COLUMNS = ("run", "state", "step", "epochs", "best", "started")
@@ -14,6 +14,8 @@ def list_runs(root: str | Path) -> list[dict[str, Any]]:
     """What each run says of itself, newest first. One that died without a word is "killed"."""
     found: list[dict[str, Any]] = []
     for path in sorted(Path(root).rglob(RUN)):
+        if REPLAYS in path.parent.relative_to(root).parts:  # copies, of runs that are listed
+            continue
         try:
             info = read_run(path.parent)
         except RunError as error:

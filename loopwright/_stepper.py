@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ._cursor import Cursor
+from ._watch import Watch
+
 
 class Stepper:
     """Steps one optimizer every few batches.
@@ -16,18 +19,21 @@ class Stepper:
     fp16 losses small and leaves equal batches exactly as they are.
     """
 
-    def __init__(self, optimizer: Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-        self._optimizer, self._scaler = optimizer, scaler
+    def __init__(self, optimizer: Optimizer, scaler: torch.amp.GradScaler | None, watch: Watch | None = None) -> None:
+        self._optimizer, self._scaler, self._watch = optimizer, scaler, watch or Watch("log", Cursor())
         self._batches = self._first = self._samples = 0
         self._clip: float | None = None
         self._scheduler: Any = None
+        self.norm: Tensor | None = None  # of the last step's gradient, before clipping
 
     def add(self, loss: Tensor, samples: int, clip: float | None, scheduler: Any) -> None:
         """Add the gradient of one batch's mean loss."""
         self._clip, self._scheduler = clip, scheduler
-        if not self._batches:
+        if not self._samples:
             self._first = samples
         self._batches += 1
+        if not self._watch.takes(loss):
+            return
         self._samples += samples
         if samples != self._first:
             loss = loss * (samples / self._first)
@@ -38,8 +44,17 @@ class Stepper:
         """How many batches were added since the last step."""
         return self._batches
 
-    def step(self) -> None:
-        """Step with the gathered gradients and clear them."""
+    def step(self) -> bool:
+        """Step with the gathered gradients and clear them; False where the step was left out."""
+        stepped = self._samples > 0 and self._take()
+        self._optimizer.zero_grad()
+        if self._scheduler is not None:
+            self._optimizer._opt_called = True  # type: ignore[attr-defined] - also where the step was left out
+            self._scheduler.step()
+        self._batches = self._samples = self._first = 0
+        return stepped
+
+    def _take(self) -> bool:
         parameters = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._scaler:
             self._scaler.unscale_(self._optimizer)
@@ -47,17 +62,32 @@ class Stepper:
             torch._foreach_div_(  # type: ignore[reportPrivateImportUsage] - what torch's optimizers use
                 [p.grad for p in parameters], self._samples / self._first
             )
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(parameters, self._clip)
+        self.norm = self._clipped(parameters)
         if self._scaler:
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-        else:
-            self._optimizer.step()
-        self._optimizer.zero_grad()
-        if self._scheduler is not None:
-            self._scheduler.step()
-        self._batches = self._samples = self._first = 0
+            return self._step_scaled(self._scaler)
+        if self.norm is not None and not self._watch.allows(self.norm):
+            return False
+        self._optimizer.step()
+        return True
+
+    def _clipped(self, parameters: list[Tensor]) -> Tensor | None:
+        """The norm of the whole gradient, where anybody wants to know; clipped where that was asked for."""
+        if not self._watch.looks and self._clip is None:
+            return None
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self._clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+        return norm
+
+    def _step_scaled(self, scaler: torch.amp.GradScaler) -> bool:
+        """Whether fp16's scaler stepped: it leaves out a gradient that overflowed, and lowers its scale."""
+        before = scaler.get_scale()
+        scaler.step(self._optimizer)
+        scaler.update()
+        if scaler.get_scale() >= before:
+            return True
+        self._watch.overflowed(scaler.get_scale())
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         """How far the group is; its gradients are saved with the model's parameters."""
@@ -74,11 +104,12 @@ class Stepper:
 class Steppers:
     """One stepper for each registered optimizer, by its name."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
         self._steppers: dict[str, Stepper] = {}
+        self._watch = watch
 
     def add(self, name: str, optimizer: Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-        self._steppers[name] = Stepper(optimizer, scaler)
+        self._steppers[name] = Stepper(optimizer, scaler, self._watch)
 
     def __getitem__(self, name: str) -> Stepper:
         return self._steppers[name]

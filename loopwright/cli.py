@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from ._errors import LoopwrightError, NonFiniteError
-from .commands import _data, _demo, _doctor, _fit_batch, _pack, _runs, _stop, _train
+from .commands import _data, _demo, _doctor, _fit_batch, _pack, _replay, _runs, _stop, _train
 
-COMMANDS = (_train, _demo, _doctor, _fit_batch, _pack, _data, _stop, _runs)  # as --help lists them
+COMMANDS = (_train, _demo, _doctor, _fit_batch, _pack, _data, _stop, _replay, _runs)  # as --help lists them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asked.function(asked)
     except LoopwrightError as error:
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1 if isinstance(error, NonFiniteError) else 2
     except KeyboardInterrupt:
         return 130

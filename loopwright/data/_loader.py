@@ -149,6 +149,15 @@ class Loader(OwnLoader):
             else:
                 passed_over += batch.drawn
 
+    def names_before(self, epoch: int, seed: int, drawn: int, *, back: int = 0) -> list[str]:
+        """The names of the samples of the batch that ends at a position of the order, or of one ``back`` batches before."""
+        number = (drawn - 1) // self.batch_size - back
+        if number < 0 or drawn < 1:
+            return []
+        indices = self._order.indices(self.seed if self.seed is not None else seed, epoch)
+        batch = indices[number * self.batch_size : (number + 1) * self.batch_size]
+        return [self._samples.name_of(int(index)) for index in batch]
+
     def source(self) -> Source:
         """The same batches for ``run.batches``, from any place on."""
         return LoaderSource(self)

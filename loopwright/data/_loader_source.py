@@ -30,6 +30,9 @@ class LoaderSource:
         for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
             yield Batch(batch.data, batch.count, batch.drawn)
 
+    def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
+        return self._loader.names_before(epoch, seed, drawn, back=back)
+
     def state_dict(self) -> dict[str, Any]:
         return {"samples": self._loader.samples}
 

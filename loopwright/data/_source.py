@@ -40,6 +40,13 @@ class Source(Protocol):
         """The batches of an epoch from a place on."""
         ...
 
+    def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
+        """What the samples of a batch are called: of the last one before a place, or of one ``back`` before that.
+
+        Empty where nobody knows.
+        """
+        ...
+
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
@@ -100,6 +107,9 @@ class IterableSource:
         for number, batch in enumerate(iterator, passed + 1):
             count = count_samples(batch)
             yield Batch(batch, count, count, number == length)
+
+    def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
+        return []
 
     def _begun(self) -> tuple[Iterator[Any], int]:
         self._rng_at_start = capture_rng()

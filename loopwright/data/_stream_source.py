@@ -39,6 +39,9 @@ class StreamSource:
             self._places.append(place)
             yield Batch(batch.data, batch.count, batch.drawn)
 
+    def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
+        return []
+
     def state_dict(self) -> dict[str, Any]:
         return {"stream": self._stream.facts(), "places": [place.state() for place in self._places]}
 
