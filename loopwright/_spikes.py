@@ -24,7 +24,8 @@ class Spikes:
     """Watches one name.
 
     A value is a spike where it is above the median of the last values by ten standard deviations, estimated by the
-    median absolute deviation (1.4826 times it; Hampel, "The influence curve", 1974), and by three times as much as any of them.
+    median absolute deviation (1.4826 times it; Hampel, "The influence curve", 1974), and by three times as much as any
+    of them.
 
     >>> spikes = Spikes("train/loss")
     >>> spikes.add(range(1, 102), [1.0 + 0.1 * (i % 3) for i in range(100)] + [9.0])

@@ -69,7 +69,7 @@ def lines(folder: Path, kind: str) -> list[dict[str, Any]]:
 class TestStop:
     def test_the_step_and_the_names_of_its_samples_are_said(self, tmp_path: Path) -> None:
         data = Named(40, bad=(17,))
-        batches = [batch for batch in lw.Loader(data, 4, shuffle=True, workers=0, seed=0)]
+        batches = list(lw.Loader(data, 4, shuffle=True, workers=0, seed=0))
         step = next(number for number, batch in enumerate(batches, 1) if batch.isnan().any())
         with pytest.raises(lw.NonFiniteError, match=f"step {step}: its loss is nan") as caught:
             train(tmp_path, data)
