@@ -387,9 +387,10 @@ class Dying:
         return 12
 
     def __getitem__(self, index):
-        mark = pathlib.Path(sys.argv[1])
-        if index == 5 and multiprocessing.current_process().daemon and not mark.exists():
-            mark.touch()
+        mark = pathlib.Path(sys.argv[1])  # of three deaths, after which a sample is held to be the cause
+        deaths = len(list(mark.glob("*")))
+        if index == 5 and multiprocessing.current_process().daemon and deaths < 3:
+            (mark / str(deaths)).touch()
             time.sleep(0.3)  # until the batches before are received
             os._exit(1)
         return index
@@ -405,8 +406,8 @@ print(sum(batch.sum().item() for batch in loader.epoch_batches(0)))
 
 
 def test_after_a_worker_died_one_can_iterate_again(tmp_path: Path) -> None:
-    """In a process of its own: torch raises in the main thread, wherever it is, when a worker dies."""
-    run = subprocess.run([sys.executable, "-c", DYING, tmp_path / "died"], capture_output=True, text=True, check=False)
+    """In a process of its own: torch may raise in the main thread, wherever it is, when a worker dies."""
+    run = subprocess.run([sys.executable, "-c", DYING, tmp_path], capture_output=True, text=True, check=False)
     assert run.stdout.split() == ["True", "66"], run.stderr
 
 

@@ -15,17 +15,13 @@ from typing import Protocol
 
 from .._errors import DataError
 from ._board import Board, Part
-from ._incidents import TIMES, Incidents, how_ended
+from ._incidents import HUNG_AFTER, LOOK_EVERY, TIMES, Incidents, how_ended
 from ._posts import Posts
 from ._reader import Filled, Reader
 from ._reader_process import TAKING, Answer, Order, Orders, ReaderProcess
 from ._samples import LoadFailure, Samples, Unreadable
 
 MOST_ORDERS = 1000  # that are well to have wait: a pipe has room for 64 KB, where the system is not short of it
-LOOK_EVERY = 1.0  # seconds: how soon a reader that died or hangs is noticed, where its pipe does not tell
-#: Seconds at one sample after which a reader hangs. A picture takes milliseconds, a sleeping disk ten seconds, a file
-#: server that is started again a minute or two. Counted in looks, so that a machine that slept has not waited.
-HUNG_AFTER = 120.0
 _SOON = 0.01  # seconds
 _DEATHS_IN_A_ROW = 10  # and three a reader: that may die with nothing read between
 

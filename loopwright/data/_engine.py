@@ -6,16 +6,18 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from .._errors import DataError
 from .._seed import preserved_rng
-from ._incidents import Incidents
+from ._incidents import HUNG_AFTER, LOOK_EVERY, TIMES, Incidents
 from ._posts import IDLE, Post, Posts
 from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, shown
 
@@ -59,7 +61,9 @@ def one_thread() -> Iterator[None]:
 class WorkerProcesses:
     """Makes batches ahead of use in teams of worker processes, which live until ``close``.
 
-    There is one team, unless an iteration begins while another goes on: one team can read for one iteration only.
+    There is one team, unless an iteration begins while another goes on: one team can read for one iteration only. A
+    team of which one died or hangs is replaced, and the new one goes on with the batch that is missing: the same one, since
+    a batch depends on its key only.
     """
 
     def __init__(self, samples: Samples, workers: int, incidents: Incidents) -> None:
@@ -67,29 +71,44 @@ class WorkerProcesses:
         self._idle: list[_Team] = []
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
-        team = self._idle.pop() if self._idle else _Team(self._samples, self._workers)
-        try:
-            yield from team.batches(keys)
-        except GeneratorExit:  # the loop was left early; the team drops what it has read ahead when it is next asked
-            self._keep(team)
-            raise
-        except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
-            failure = f"{type(error).__name__}: {error}"
-        else:
-            self._keep(team)
+        done, ends = 0, 0  # batches handed out, and teams that ended at the one behind them
+        while done < len(keys):
+            team = self._idle.pop() if self._idle else _Team(self._samples, self._workers)
+            try:
+                for batch in team.batches(keys.after(done)):
+                    done, ends = done + 1, 0
+                    yield batch
+            except (
+                GeneratorExit
+            ):  # the loop was left early; the team drops what it has read ahead when it is next asked
+                self._keep(team)
+                raise
+            except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
+                failure = f"{type(error).__name__}: {error}"
+            else:
+                self._keep(team)
+                return
+            ends += 1
+            self._replace(team, failure, again=ends < TIMES)
+            del team  # nothing holds it now, not even the error: the workers that are left end
+
+    def _replace(self, team: "_Team", failure: str, *, again: bool) -> None:
+        """Say who ended at what; an error where nobody did, or where it came to nothing."""
+        told = team.ends()
+        if told and again:
+            self._incidents.told.extend(
+                f"{message}. Others take its place; the batches stay the same" for message in told
+            )
             return
-        told = "".join(f"{message}. " for message in team.deaths())
-        del team  # nothing holds it now, not even the error: the workers that are left end
         raise DataError(
-            f"reading from the worker processes failed ({failure}). {told}Did memory run out? Try fewer workers or smaller "
-            "batches; workers=0 shows what happens in one"
+            f"reading from the worker processes failed ({failure}). {''.join(f'{message}. ' for message in told)}Did memory "
+            "run out? Try fewer workers or smaller batches; workers=0 shows what happens in one"
         )
 
     def _keep(self, team: "_Team") -> None:
-        """Keep a team for the next iteration; not with a dead worker, who does not come back. torch may say of a death in
-        the middle of the loop's own work, which then leaves this iteration."""
-        if deaths := team.deaths():
-            self._incidents.told.extend(deaths)
+        """Keep a team for the next iteration; not with a dead worker, who does not come back."""
+        if told := team.ends():
+            self._incidents.told.extend(told)
         else:
             self._idle.append(team)
 
@@ -112,24 +131,65 @@ class _Team:
             persistent_workers=True,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # its own: making an iterator must not draw from the global one
+            timeout=LOOK_EVERY,
         )
+        self._hung: set[int] = set()  # processes that were ended for it
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         self._keys.keys = keys
-        return iter(self._loader)
+        batches = iter(self._loader)
+        _tell_of_deaths_here(batches)
+        looks, seen = 0, self._places()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):
+                    raise
+                looks, seen = (looks + 1, seen) if self._places() == seen else (0, self._places())
+                if looks * LOOK_EVERY >= HUNG_AFTER:
+                    self._end_the_hung()
+                    raise
+                continue
+            looks, seen = 0, self._places()
+            yield batch
 
-    def deaths(self) -> list[str]:
-        """A message for each worker that died: at which sample, and for which batch."""
-        living = {child.pid for child in multiprocessing.active_children()}
-        return [self._death(post) for post in self._posts if post.task != IDLE and post.task not in living]
+    def _places(self) -> list[tuple[int, int]]:
+        return [(post.task, post.place) for post in self._posts]
 
-    def _death(self, post: Post) -> str:
+    def _end_the_hung(self) -> None:
+        """Nothing moved for long: those that are at a sample hang at it."""
+        for process, place in self._places():
+            if process != IDLE and place != _NOWHERE:
+                self._hung.add(process)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    def ends(self) -> list[str]:
+        """A message for each worker that died or hung: at which sample, and for which batch."""
+        living = {child.pid for child in multiprocessing.active_children()} - self._hung
+        return [self._end(post) for post in self._posts if post.task != IDLE and post.task not in living]
+
+    def _end(self, post: Post) -> str:
+        how = f"hung, and was ended after {HUNG_AFTER:g} seconds," if post.task in self._hung else "died"
         if post.place == _NOWHERE:
-            return f"a worker process ({post.task}) died between two batches"
+            return f"a worker process ({post.task}) {how} between two batches"
         place = f"sample {post.place}"
         if key := self._keys.oldest_with(post.place):
             place += f", in the batch of samples {shown(key.indices)}"
-        return f"a worker process ({post.task}) died at {self._samples.name_of(post.place)} ({place})"
+        return f"a worker process ({post.task}) {how} at {self._samples.name_of(post.place)} ({place})"
+
+
+def _tell_of_deaths_here(batches: Any) -> None:
+    """Have torch say of a dead worker where its batch is asked for, not by a signal in the middle of the loop's own work.
+
+    By names that torch keeps to itself: where they are gone, it stays as it was.
+    """
+    if getattr(batches, "_worker_pids_set", False) and hasattr(signal_handling, "_remove_worker_pids"):
+        signal_handling._remove_worker_pids(id(batches))  # type: ignore[reportPrivateImportUsage]
+        batches._worker_pids_set = False
 
 
 class _Noted:

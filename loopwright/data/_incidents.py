@@ -4,6 +4,10 @@ import signal
 from collections import Counter
 from collections.abc import Iterable
 
+LOOK_EVERY = 1.0  # seconds: how soon a reader that died or hangs is noticed, where its pipe does not tell
+#: Seconds at one sample after which a reader hangs. A picture takes milliseconds, a sleeping disk ten seconds, a file
+#: server that is started again a minute or two. Counted in looks, so that a machine that slept has not waited.
+HUNG_AFTER = 120.0
 TIMES = 3  # that readers may end at a sample, one after the other, before it is held to be the cause
 
 

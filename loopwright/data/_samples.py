@@ -45,6 +45,11 @@ class BatchKeys:
     def __len__(self) -> int:
         return self._count
 
+    def after(self, done: int) -> "BatchKeys":
+        """The keys behind the first so many."""
+        indices, left = self._indices[done * self.batch_size :], self._count - done
+        return BatchKeys(self._seed, self._epoch, indices, batch_size=self.batch_size, count=left)
+
     def __iter__(self) -> Iterator[BatchKey]:
         for start in range(0, self._count * self.batch_size, self.batch_size):
             yield BatchKey(self._seed, self._epoch, tuple(self._indices[start : start + self.batch_size].tolist()))
