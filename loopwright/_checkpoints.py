@@ -448,7 +448,11 @@ def _check_file(path: Path, facts: Mapping[str, int]) -> None:
     if found != facts["size"]:
         state = "is missing" if found is None else f"has {found:,} bytes and should have {facts['size']:,}"
         raise CheckpointError(f"{path} {state}: the checkpoint is damaged; use another one of this run")
-    if _crc32(path) != facts["crc32"]:
+    try:
+        found = _crc32(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): use another checkpoint of this run") from None
+    if found != facts["crc32"]:
         raise CheckpointError(f"{path} does not match its checksum: it is damaged; use another one of this run")
 
 

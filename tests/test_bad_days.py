@@ -245,6 +245,22 @@ class TestDamage:
         assert (same_bits(model, whole[0]), record(tmp_path / "r")) == (True, whole[1])
         assert f"{latest.name}" in capsys.readouterr().out
 
+    def test_a_disk_that_cannot_read_the_newest_one_back(self, tmp_path: Path, whole, capsys, monkeypatch) -> None:
+        with pytest.raises(Interrupted):
+            life(tmp_path / "r", lambda: batches_of_photos(0), die_at=7)
+        latest, read = lw.Checkpoints(tmp_path / "r" / "checkpoints").latest, _checkpoints._crc32
+        assert latest is not None
+
+        def broken(path: Path) -> int:
+            if path.parent.name == latest.name:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return read(path)
+
+        monkeypatch.setattr(_checkpoints, "_crc32", broken)
+        model = life(tmp_path / "r", lambda: batches_of_photos(0))
+        assert (same_bits(model, whole[0]), record(tmp_path / "r")) == (True, whole[1])
+        assert f"{latest.name}/" in (said := capsys.readouterr().out) and "Input/output error" in said
+
     def test_where_all_are_damaged_each_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(Interrupted):
             life(tmp_path / "r", lambda: batches_of_photos(0), die_at=7)

@@ -202,3 +202,60 @@ def test_a_view_is_written_where_it_is_asked_to_be() -> None:
         pixels.show(view, out[1])
         assert np.array_equal(out[1], pixels.show(view))
         assert not out[0].any()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    width=st.integers(8, 200),
+    height=st.integers(8, 200),
+    bottom=st.floats(0, 1),
+    reduction=st.sampled_from([1, 2, 4, 8]),
+    options=st.sampled_from([*KINDS.values(), {"restart_marker_rows": 1}, {"optimize": True}]),
+    mode=st.sampled_from(["RGB", "L"]),
+)
+def test_rows_that_are_not_wanted_are_not_decoded_and_the_others_stay_the_same(
+    width: int, height: int, bottom: float, reduction: int, options: dict, mode: str
+) -> None:
+    data = encoded(photo(width, height, mode), **options)
+    facts = jpeg_facts(data)
+    assert facts is not None
+    full = decode_jpeg(data, facts, reduction)
+    rows = max(1, round(bottom * len(full)))
+    room = np.zeros(width * height * 3 + 99, np.uint8)
+    top = decode_jpeg(data, facts, reduction, room, rows)
+    assert rows <= len(top) <= len(full)
+    assert np.array_equal(top[:rows], full[:rows])
+
+
+def test_the_rows_below_a_part_are_really_left_out() -> None:
+    data = encoded(photo(120, 90))
+    facts = jpeg_facts(data)
+    assert facts is not None
+    assert len(decode_jpeg(data, facts, 1, np.zeros(120 * 90 * 3, np.uint8), 30)) == 32
+
+
+@settings(max_examples=150, deadline=None)
+@given(place=st.floats(0.3, 1), value=st.integers(0, 255), top=st.integers(20, 90))
+def test_damage_in_the_rows_that_are_wanted_is_seen_as_ever(place: float, value: int, top: int) -> None:
+    """Whatever is damaged: the rows are those of the whole decode, or it is refused too where that refuses them."""
+    data = bytearray(encoded(photo(120, 90)))
+    data[min(int(place * len(data)), len(data) - 3)] = value
+    facts, room = jpeg_facts(bytes(data)), np.zeros(120 * 90 * 3, np.uint8)
+    if facts is None:
+        return
+    try:
+        full = decode_jpeg(bytes(data), facts, 1)
+    except ValueError:
+        full = None
+    try:
+        part = decode_jpeg(bytes(data), facts, 1, room, top)[:top]
+    except ValueError:
+        assert full is None
+        return
+    assert full is None or np.array_equal(part, full[:top])
+
+
+def test_a_file_that_was_cut_short_is_refused_wherever_it_is_shown() -> None:
+    data = encoded(photo(120, 90))[:-200]
+    with pytest.raises(DataError):
+        PictureFile("x.jpg", data).show(View((0, 0, 120, 20), 120, 20))

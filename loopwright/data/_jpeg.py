@@ -16,6 +16,9 @@ except ImportError:  # no wheel for this machine: Pillow reads everything
 _START = b"\xff\xd8\xff"
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/"
 _ORIENTATION_TAG = 0x0112
+_END, _SCAN, _RESTARTS, _BASELINE = b"\xff\xd9", 0xDA, 0xDD, 0xC0
+_OTHER_FRAMES = frozenset(range(0xC1, 0xD0)) - {0xC4, 0xC8, 0xCC}  # extended, progressive, lossless, arithmetic
+_MOST_LINES_A_BLOCK = 16  # colour at half height, the usual; a block has 8 or 16 lines then
 
 
 class JpegFacts(NamedTuple):
@@ -43,11 +46,14 @@ def jpeg_facts(data: bytes) -> JpegFacts | None:
     return JpegFacts(int(width), int(height), orientation)
 
 
-def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray | None = None) -> np.ndarray:
+def decode_jpeg(
+    data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray | None = None, rows: int | None = None
+) -> np.ndarray:
     """RGB pixels, uint8 (ceil(height / reduction), ceil(width / reduction), 3), not turned upright.
 
     Args:
         room: memory to decode into: uint8, flat, large enough, or it is not used.
+        rows: of the result, from its top, that are wanted: it may end below them. Needs room.
 
     Raises:
         ValueError: damaged data.
@@ -56,9 +62,63 @@ def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray 
     height, width = -(-facts.height // reduction), -(-facts.width // reduction)
     if room is not None and room.size < height * width * 3:
         room = None
+    if rows is not None and room is not None and (short := _shortened(data, facts, rows * reduction, reduction)):
+        return _decode_top(*short, width, reduction, room)
     # The least size is asked for exactly: given some slack, the library takes 5/8 and the like, which are slow.
     least = (height, width) if reduction > 1 else (0, 0)
     return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)
+
+
+def _decode_top(data: bytes, lines: int, width: int, reduction: int, room: np.ndarray) -> np.ndarray:
+    """Decode a file whose header was made to say that it ends early. What follows it is said to be superfluous."""
+    height = -(-lines // reduction)
+    room = room[: height * width * 3]
+    least = (height, width) if reduction > 1 else (0, 0)
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)  # type: ignore[union-attr]
+    except ValueError as error:
+        # The library tells of the first thing that it stumbles over only: damage in the rows that it decoded comes before.
+        if not str(error).endswith("extraneous bytes before marker 0xd9"):
+            raise
+        return room.reshape(height, width, 3)
+
+
+def _shortened(data: bytes, facts: JpegFacts, lines: int, reduction: int) -> tuple[bytes, int] | None:
+    """The file with a header that says that it ends below so many lines, and the lines that it then has.
+
+    Only for ordinary files: one scan, no restarts, an end where the end should be. Others are decoded whole, which
+    also finds those that were cut short. The lines are those of whole blocks, and one more of reduced colour than asked for,
+    since the row below has a part in the smooth enlarging of colours.
+    """
+    frame = _frame(data)
+    if frame is None or data[-2:] != _END:
+        return None
+    kept = -(-(lines + 2 * reduction) // _MOST_LINES_A_BLOCK) * _MOST_LINES_A_BLOCK
+    if kept >= facts.height or int.from_bytes(data[frame + 5 : frame + 7]) != facts.height:
+        return None
+    return b"".join((data[: frame + 5], kept.to_bytes(2), data[frame + 7 :])), kept
+
+
+def _frame(data: bytes) -> int | None:
+    """Where the frame's header is in a baseline file of one scan without restarts; None for others."""
+    place, frame = 2, 0
+    try:
+        while data[place] == 0xFF:
+            marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
+            if marker == _SCAN:
+                one_scan = frame and data[place + 4] == data[frame + 9]
+                return frame if one_scan and _lines_a_block(data, frame) <= _MOST_LINES_A_BLOCK else None
+            if marker in _OTHER_FRAMES or marker == _RESTARTS:
+                return None
+            frame = place if marker == _BASELINE else frame
+            place += 2 + length
+    except IndexError:
+        pass
+    return None
+
+
+def _lines_a_block(data: bytes, frame: int) -> int:
+    return 8 * max(data[frame + 11 + 3 * component] & 15 for component in range(data[frame + 9]))
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:

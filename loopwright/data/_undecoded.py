@@ -56,18 +56,20 @@ class PictureFile:
         return self._path, self._data
 
     def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
-        pixels, reduction = self.pixels(view.reduction)
+        pixels, reduction = self.pixels(view.reduction, view.box[3])
         return show(pixels, at_reduction(view, reduction), out)
 
-    def pixels(self, reduction: int) -> tuple[np.ndarray, int]:
+    def pixels(self, reduction: int, bottom: int | None = None) -> tuple[np.ndarray, int]:
         """All of it at 1 / ``reduction`` of its size, or at 1 / 1 where that is not exact; and the reduction it has.
 
-        Upright uint8 (H, W, 3), in memory that is used again for this thread's next picture.
+        Upright uint8 (H, W, 3), in memory that is used again for this thread's next picture. Rows from ``bottom`` on, of the
+        picture at its full size, may be missing.
         """
         if self._facts is not None:
             reduction = self.exact(reduction)
+            rows = None if bottom is None or self._facts.orientation > 2 else -(-bottom // reduction)
             try:
-                pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts))
+                pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts), rows)
                 return upright(pixels, self._facts), reduction
             except ValueError:  # damaged: Pillow decides whether it can be read
                 self._read_whole()
