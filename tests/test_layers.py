@@ -10,11 +10,11 @@ import loopwright
 ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available"},
+    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available", "_code"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
      "_writer", "_lock", "_gauge", "_spikes", "_replay_order"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_staging", "_watch", "_first_bad",
-     "_environment", "_agenda"},
+     "_environment", "_agenda", "_layer_hooks", "_profile"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_snapshot", "_stepper",
      "models._small_resnet"},
     {"data._picture", "data._view", "data._jpeg", "data._normalize", "data._collate", "data._order", "data._strings",
@@ -41,15 +41,15 @@ LAYERS: list[set[str]] = [
     {"data._choice", "augment._mix", "data._loader_source", "data._stream_source"},
     {"data._loader", "augment._pipeline", "data._shard_stream"},
     {"data._stages", "data._statistics"},
-    {"_feeder", "_keeper", "_fit_batch", "_alarms", "_examiner"},
+    {"_feeder", "_keeper", "_fit_batch", "_alarms", "_examiner", "_summary"},
     {"_run"},
     {"_fit"},
     {"recipes._settings"},
     {"recipes._classify", "recipes._demo", "_runs", "_stop", "_replay"},
-    {"recipes._doctor", "recipes._fit_batch"},
+    {"recipes._doctor", "recipes._fit_batch", "recipes._eject", "recipes._summary"},
     {"commands._keys", "commands._given", "commands._done"},
     {"commands._train", "commands._demo", "commands._doctor", "commands._fit_batch", "commands._pack", "commands._data",
-     "commands._stop", "commands._runs", "commands._replay"},
+     "commands._stop", "commands._runs", "commands._replay", "commands._eject", "commands._summary"},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
