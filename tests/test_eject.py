@@ -325,3 +325,11 @@ def test_values_that_would_end_a_text_do_no_harm(here: Path) -> None:
     tree = ast.parse(eject(TrainSettings(data=nasty, run=nasty)))
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
     assert texts.count(nasty) >= 4
+
+
+def test_the_page_shows_a_real_one(tmp_path: Path, monkeypatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "eject.md").read_text()
+    yaml, source = (page.partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("yaml", "python"))
+    monkeypatch.chdir(tmp_path)
+    Path("photos.yaml").write_text(yaml)
+    assert eject(lw.load_config("photos.yaml", schema=TrainSettings)) == source

@@ -75,8 +75,6 @@ def eject(settings: TrainSettings) -> str:
 
 
 def _head(s: TrainSettings) -> list[str]:
-    from .. import __version__
-
     where = f" on {s.data}" if re.fullmatch(r"[\w./-]{1,40}", s.data, re.ASCII) else ""
     where = " on the embedded photos" if s.data == str(demo_photos()) else where
     return [
@@ -87,8 +85,8 @@ def _head(s: TrainSettings) -> list[str]:
         "FOLDER is where the run is written. Interrupt it however you like and run it again: it",
         "goes on as if nothing had happened.",
         "",
-        f"Ejected by loopwright {__version__} from the settings below: `loopwright train` with them",
-        "gives the same weights, bit for bit. From here on it is yours.",
+        "Ejected by loopwright from the settings below: `loopwright train` with them gives the",
+        "same weights, bit for bit. From here on it is yours.",
         '"""',
     ]
 
@@ -112,13 +110,15 @@ def _rank(package: str) -> int:
 def _given(s: TrainSettings) -> dict[str, Any]:
     """What was set, the rest being defaults; a part with no arguments by its name alone."""
     given = s.model_dump(exclude_unset=True)
-    return _shortened({key: value for key, value in given.items() if value is not None})
+    return {
+        key: [*map(_shortened, value)] if isinstance(value, list) else _shortened(value)
+        for key, value in given.items()
+        if value is not None
+    }
 
 
-def _shortened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value["name"] if value.keys() == {"name"} else {key: _shortened(item) for key, item in value.items()}
-    return [_shortened(item) for item in value] if isinstance(value, list) else value
+def _shortened(part: Any) -> Any:
+    return part["name"] if isinstance(part, dict) and part.keys() == {"name"} else part
 
 
 def _folder(s: TrainSettings) -> str:
@@ -321,8 +321,8 @@ def _loss(s: TrainSettings) -> Name:
 
 
 def _result() -> Iterator[Line]:
-    yield Statement("best = ", Name("run.checkpoints.best")(BEST))
-    yield "print(f\"best: {best.metrics['val/top1']:.1%} in {folder}/checkpoints/{best.name}\")"
+    shown = "print(f\"best: {best.metrics['val/top1']:.1%} in {folder}/checkpoints/{best.name}\")"
+    yield Block(Statement("if best := ", Name("run.checkpoints.best")(BEST), ":"), [shown])
 
 
 # ---- rules ------------------------------------------------------------------------------------------------------------
