@@ -5,6 +5,7 @@ its numbers to decide what to do) it runs itself, and is put back to what it was
 """
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from ._errors import ConfigError
@@ -134,7 +135,7 @@ def summary(model: nn.Module, inputs: Any) -> Summary:
     parameters  46 trained, 0 frozen
     ...
     """
-    if any(isinstance(p, UninitializedTensorMixin) for p in [*model.parameters(), *model.buffers()]):
+    if any(map(is_lazy, [*model.parameters(), *model.buffers()])):
         raise ConfigError("the model has lazy layers without shapes: run one batch through it first")
     try:
         account, batch = _without_memory(model, inputs)
@@ -163,11 +164,22 @@ def _without_memory(model: nn.Module, inputs: Any) -> tuple["_Account", int]:
     known: dict[int, Any] = {id(t): _stand_in(stand_ins, t) for t in [*model.parameters(), *model.buffers()]}
     copied = copy.deepcopy(model, known)
     names = {id(layer): name for (name, layer) in copied.named_modules()}
-    with stand_ins:
+    with stand_ins, _without_complaints():
         given = _made(
             inputs, lambda t: torch.empty_like(t, device=device), lambda s: torch.empty(s, dtype=dtype, device=device)
         )
         return _run(copied, given, names)
+
+
+@contextmanager
+def _without_complaints() -> Iterator[None]:
+    """What torch logs when stand-ins do not suffice is no news: the model is run then, and its own error is raised."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _for_real(model: nn.Module, inputs: Any) -> tuple["_Account", int]:
@@ -262,8 +274,8 @@ class _Account:
             try:
                 yield
             except Exception as error:
-                where = ".".join(filter(None, [self._open[-1][0] if self._open else ""]))
-                error.add_note(f"summary: while the layer {where!r} computed")
+                where = self._open[-1][0] if self._open else ""
+                error.add_note(f"summary: in the layer {where!r}" if where else "summary: in the model itself")
                 raise
 
     def _enter(self, layer: nn.Module, _: Any) -> None:

@@ -66,8 +66,6 @@ class Plain(torch.optim.SGD):
 
 CASES = {
     "as it is": "",
-    "torchvision's": "model={name: squeezenet1_1, dropout: 0.3} | image_size=32 | scheduler=none | epochs=1",
-    "timm's": "model={name: timm/test_resnet, drop_rate: 0.1} | optimizer={name: lion, lr: 0.0003} | epochs=1",
     "weights": "model=small_resnet | weights=start.pt | loss={name: CrossEntropyLoss, label_smoothing: 0.1} | epochs=1",
     "per epoch": "optimizer={name: sgd, lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0} | "
     "scheduler={name: MultiStepLR, milestones: [1], gamma: 0.3} | save_every=[3 steps, 0.5 epochs]",
@@ -83,6 +81,8 @@ CASES = {
     "packs": "data=packed | precision=bf16",
 }  # fmt: skip
 MORE = {
+    "torchvision's": "model={name: squeezenet1_1, dropout: 0.3} | image_size=32 | scheduler=none | epochs=1",
+    "timm's": "model={name: timm/test_resnet, drop_rate: 0.1} | optimizer={name: lion, lr: 0.0003} | epochs=1",
     "cosine": "scheduler=cosineannealinglr | epochs=7 steps",
     "own length": "scheduler={name: CosineAnnealingLR, T_max: 5, eta_min: 0.001}",
     "cyclic": "optimizer={name: SGD, momentum: 0.9} | "

@@ -10,9 +10,9 @@ import loopwright
 ROOT = Path(loopwright.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available", "_code"},
+    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
-     "_writer", "_lock", "_gauge", "_spikes", "_replay_order"},
+     "_writer", "_lock", "_gauge", "_code", "_spikes", "_replay_order"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_state", "_staging", "_watch", "_first_bad",
      "_environment", "_agenda", "_layer_hooks", "_profile"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_snapshot", "_stepper",

@@ -14,6 +14,7 @@ from torchvision import models
 
 import loopwright as lw
 from loopwright import cli
+from loopwright._nested import map_nested
 from loopwright._seed import capture_rng
 
 
@@ -23,7 +24,11 @@ def published(name: str) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "resnet50", "vit_b_16", "convnext_tiny", "mobilenet_v3_small", "swin_t", "efficientnet_b0"]
+    "name",
+    [
+        *("resnet18", "resnet50", "vit_b_16", "convnext_tiny"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v3_small", "swin_t", "efficientnet_b0")),
+    ],
 )
 def test_operations_and_parameters_are_torchvisions_published_ones(name: str) -> None:
     with torch.device("meta"):
@@ -156,6 +161,10 @@ def everything(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def bits(leaf: Any) -> Any:
+    return (leaf.dtype, leaf.detach().contiguous().numpy().tobytes()) if isinstance(leaf, Tensor) else leaf
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "resnet": (lambda: models.resnet18(num_classes=3), (2, 3, 32, 32)),
     "values": (Looks, (3, 4)),
@@ -180,14 +189,13 @@ def test_nothing_of_the_model_is_changed(case: str, fails: bool) -> None:
     if fails:
         with pytest.raises(Exception, match=".") as caught:
             lw.summary(model, (7, 7, 7, 7, 7))
-        assert any("while the layer" in note for note in getattr(caught.value, "__notes__", [])) or case == "two"
+        assert any("summary: in the " in note for note in caught.value.__notes__)
     else:
         lw.summary(model, inputs)
     after = everything(model)
     if case == "values" or fails:  # computed, and put back: equal, though written to
         del before["versions"], after["versions"]
-    assert str(before.pop("rng")) == str(after.pop("rng"))
-    torch.testing.assert_close(after, before, rtol=0, atol=0, equal_nan=True)
+    assert map_nested(bits, after) == map_nested(bits, before)
 
 
 def test_a_model_that_needs_values_is_run() -> None:
