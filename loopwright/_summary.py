@@ -126,11 +126,11 @@ def summary(model: nn.Module, inputs: Any) -> Summary:
         ConfigError: the model has lazy layers that have not seen a batch yet.
 
     >>> print(summary(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), (16, 8)))  # doctest: +ELLIPSIS
-    layer                output   parameters  operations   kept
-    Sequential           (16, 2)          46         640  256 B
-      0        Linear    (16, 4)          36         512    0 B
-      1        ReLU      (16, 4)           0           0  256 B
-      2        Linear    (16, 2)          10         128    0 B
+    layer               output   parameters  operations   kept
+    Sequential          (16, 2)          46         640  256 B
+      0         Linear  (16, 4)          36         512    0 B
+      1         ReLU    (16, 4)           0           0  256 B
+      2         Linear  (16, 2)          10         128    0 B
     <BLANKLINE>
     parameters  46 trained, 0 frozen
     ...

@@ -289,15 +289,10 @@ def _training(s: TrainSettings) -> Block:
 
 
 def _step(s: TrainSettings) -> Iterator[Line]:
-    """Plain torch where that is all; else ``run.step``, which knows fp16's scaler, short batches and the clipping."""
-    per_step = _per(s) == "step"
-    if s.accumulate == 1 and s.clip is None and s.precision != "fp16":
-        yield from ("loss.backward()", "optimizer.step()", "optimizer.zero_grad()")
-        yield from ["scheduler.step()"] if per_step else []
-        return
+    """``run.step``, as ``fit`` takes it: it knows fp16's scaler and short batches, and its norms are in the record."""
     options: dict[str, Any] = {"accumulate": s.accumulate} if s.accumulate > 1 else {}
     options |= {} if s.clip is None else {"clip": s.clip}
-    options |= {"scheduler": SCHEDULER} if per_step else {}
+    options |= {"scheduler": SCHEDULER} if _per(s) == "step" else {}
     yield Statement("", Name("run.step")(Name("loss"), OPTIMIZER, **options))
 
 
