@@ -316,7 +316,7 @@ def _loss(s: TrainSettings) -> Name:
 
 
 def _result() -> Iterator[Line]:
-    shown = "print(f\"best: {best.metrics['val/top1']:.1%} in {folder}/checkpoints/{best.name}\")"
+    shown = "print(f\"best: {best.metrics['val/top1']:.1%} in checkpoint {best.name}\")"
     yield Block(Statement("if best := ", Name("run.checkpoints.best")(BEST), ":"), [shown])
 
 
