@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from ._fit import fit as fit
     from ._fit_batch import BatchFit as BatchFit
     from ._fit_batch import fit_batch as fit_batch
+    from ._layer_hooks import LayerValues as LayerValues
+    from ._layer_hooks import layer_hooks as layer_hooks
+    from ._layer_hooks import record_layers as record_layers
     from ._metrics import Confusion as Confusion
     from ._metrics import psnr as psnr
     from ._metrics import ssim as ssim
     from ._metrics import topk_accuracy as topk_accuracy
     from ._nested import map_nested as map_nested
+    from ._profile import Profiler as Profiler
+    from ._profile import profile as profile
     from ._record import read_metrics as read_metrics
     from ._record import read_run as read_run
     from ._replay import Replayed as Replayed
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
     from ._sheet import picture_grid as picture_grid
     from ._sheet import prediction_sheet as prediction_sheet
     from ._stopping import direction_of as direction_of
+    from ._summary import LayerSummary as LayerSummary
+    from ._summary import Summary as Summary
+    from ._summary import summary as summary
     from ._weights import load_weights as load_weights
     from .augment._color import BatchColor as BatchColor
     from .augment._erase import BatchErase as BatchErase
@@ -100,6 +108,7 @@ if TYPE_CHECKING:
     from .optim._schedulers import build_scheduler as build_scheduler
     from .optim._schedulers import steps_per as steps_per
     from .optim._schedulers import total_steps as total_steps
+    from .recipes._eject import eject as eject
 
 __version__ = "0.1.0"
 
@@ -114,8 +123,10 @@ _WHERE = {
     ],
     "_fit": ["Fitted", "fit"],
     "_fit_batch": ["BatchFit", "fit_batch"],
+    "_layer_hooks": ["LayerValues", "layer_hooks", "record_layers"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
     "_nested": ["map_nested"],
+    "_profile": ["Profiler", "profile"],
     "_record": ["read_metrics", "read_run"],
     "_replay": ["Replayed", "replay"],
     "_resume": ["free_folder"],
@@ -123,6 +134,7 @@ _WHERE = {
     "_seed": ["seed_everything"],
     "_sheet": ["picture_grid", "prediction_sheet"],
     "_stopping": ["direction_of"],
+    "_summary": ["LayerSummary", "Summary", "summary"],
     "_weights": ["load_weights"],
     "augment._color": ["BatchColor"],
     "augment._erase": ["BatchErase"],
@@ -165,6 +177,7 @@ _WHERE = {
     "optim._losses": ["build_loss"],
     "optim._optimizers": ["build_optimizer"],
     "optim._schedulers": ["build_scheduler", "steps_per", "total_steps"],
+    "recipes._eject": ["eject"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 

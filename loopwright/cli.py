@@ -8,9 +8,21 @@ import sys
 from collections.abc import Sequence
 
 from ._errors import LoopwrightError, NonFiniteError
-from .commands import _data, _demo, _doctor, _fit_batch, _pack, _replay, _runs, _stop, _train
+from .commands import _data, _demo, _doctor, _eject, _fit_batch, _pack, _replay, _runs, _stop, _summary, _train
 
-COMMANDS = (_train, _demo, _doctor, _fit_batch, _pack, _data, _stop, _replay, _runs)  # as --help lists them
+COMMANDS = (
+    _train,
+    _demo,
+    _doctor,
+    _fit_batch,
+    _summary,
+    _eject,
+    _pack,
+    _data,
+    _stop,
+    _replay,
+    _runs,
+)  # as --help lists them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -111,6 +111,16 @@ def missing_arguments(name: str, arguments: dict[str, Any]) -> list[str]:
     ]
 
 
+def derived_arguments(name: str) -> tuple[str | None, str | None]:
+    """The arguments of a scheduler that follow from the training: that for its length, and that for its peak.
+
+    >>> derived_arguments("OneCycleLR"), derived_arguments("StepLR")
+    (('total_steps', 'max_lr'), (None, None))
+    """
+    found = find_scheduler(name).__name__
+    return _TOTAL_STEPS.get(found), _SETS_PEAK.get(found)
+
+
 def _torch_schedulers() -> dict[str, Callable[..., Any]]:
     return {
         name: value
