@@ -46,5 +46,6 @@ def _run(asked: argparse.Namespace) -> int:
         raise ConfigError("name the file of the sweep: loopwright sweep CONFIG.yaml [key=value ...]")
     if asked.workers is not None and asked.workers < 1:
         raise ConfigError(f"--workers should be at least 1, is {asked.workers}")
-    sweep(*asked.settings[:1], asked.settings[1:], workers=asked.workers, retry=asked.retry, dry_run=asked.dry_run)
+    config, *overrides = asked.settings
+    sweep(config, overrides, workers=asked.workers, retry=asked.retry, dry_run=asked.dry_run)
     return 0

@@ -62,7 +62,7 @@ class SweepResult:
         return [one for one in self.trials if one.state == "finished" and one.value is not None]
 
     def as_study(self) -> Any:
-        """All trials as an Optuna study in memory, for ``optuna.visualization`` or ``optuna.copy_study`` (extra ``sweep``)."""
+        """All trials as an Optuna study in memory (extra ``sweep``), for its plots or to be copied into a storage."""
         from ._optuna import as_study
 
         return as_study(self.space, self.trials, self.mode)

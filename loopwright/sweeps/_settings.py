@@ -26,19 +26,17 @@ class StudySettings(Settings):
     """The keys of ``study``."""
 
     method: Literal["grid", "random", "tpe"] = "random"
-    trials: int | None = Field(
-        None, ge=1, le=10_000
-    )  # how many, that of the defaults included; a grid has all there are
-    metric: str = Field("val/top1", min_length=1)  # of metrics.jsonl
+    trials: int | None = Field(default=None, ge=1, le=10_000)  # the defaults included; a grid has all there are
+    metric: str = Field(default="val/top1", min_length=1)  # of metrics.jsonl
     mode: Literal["min", "max"] | None = None  # by the metric's customary name
     pick: Literal["best", "last"] = "best"  # which value of a trial counts
-    seed: int = Field(0, ge=0, lt=2**32)  # of what is drawn
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of what is drawn
     folder: str | None = None  # by default sweeps/NAME of the file
-    workers: int = Field(1, ge=1, le=256)  # trials at once
-    threads: int | None = Field(None, ge=1)  # of each trial; by default cores / workers
+    workers: int = Field(default=1, ge=1, le=256)  # trials at once
+    threads: int | None = Field(default=None, ge=1)  # of each trial; by default cores / workers
     defaults: bool = True  # the configuration as it stands is a trial too, the first one; not of a grid
     prune: PruneSettings | None = None
-    command: list[str] | None = Field(None, min_length=1)  # by default loopwright train
+    command: list[str] | None = Field(default=None, min_length=1)  # by default loopwright train
 
     @field_validator("command", mode="before")
     @classmethod

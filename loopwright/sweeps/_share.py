@@ -42,7 +42,7 @@ def gpus(environment: Mapping[str, str], listing: str | Path = "/proc/driver/nvi
 
 def environment_of(slot: int, threads: int, workers: int) -> dict[str, str]:
     """What a trial's process finds in its environment; ``slot`` counts those that run at once from 0."""
-    changed = dict.fromkeys(_THREADS, str(threads))
+    changed: dict[str, str] = dict.fromkeys(_THREADS, str(threads))
     found = gpus(os.environ)
     if workers > 1 and len(found) > 1:
         changed[_VISIBLE] = found[slot % len(found)]

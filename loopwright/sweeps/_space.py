@@ -20,6 +20,7 @@ from .._names import did_you_mean
 from .._yaml import Keys, Source, Tree, show
 from ._range import MOST_POINTS, Choices, Domain, Range, same
 
+NOWHERE = Source("")
 SWEEP = "sweep"
 WHEN, VALUES = "when", "values"
 _RANGE = ("low", "high", "log", "step", "whole", "points")
@@ -36,7 +37,7 @@ class Parameter:
     key: str
     domain: Domain
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    source: Source = Source("")
+    source: Source = NOWHERE
 
     @property
     def name(self) -> str:
@@ -171,7 +172,9 @@ class _Reader:
         text = _impossible(Range(**given))
         if text:
             return self.mistake(keys, f"{_path(keys)}: {text}")
-        ends = {key: int(given[key]) for key in ("low", "high", "step") if key in given and given.get("whole")}
+        ends: dict[str, Any] = {
+            key: int(given[key]) for key in ("low", "high", "step") if key in given and given.get("whole")
+        }
         return Range(**given | ends)
 
     def _add(self, domain: Domain | None, value: Mapping[str, Any], keys: Keys, place: Keys | None = None) -> None:

@@ -1,7 +1,7 @@
 """``Store``: a sweep's folder, which is all that its workers share, on one machine or several.
 
 study.json         what it is a sweep of, and the threads of each trial: the same for whoever joins
-trials/ID/         one run: trial.json (its settings, what became of it), trial.yaml (its configuration), output.txt, the run's own
+trials/ID/         one run: trial.json (what became of it), trial.yaml (configuration), output.txt, and the run's own files
 claims/ID/.lock    held by the worker that runs the trial; freed by every kind of death
 sweep.json         all outcomes, for the report
 best.yaml          the best configuration

@@ -95,8 +95,9 @@ def _fixed(plan: Plan) -> dict[str, Any]:
 
 
 def _method(plan: Plan) -> str:
-    length = f"{len(plan.trials())} trials" if plan.study.method != "tpe" else f"{plan.count} trials"
-    return f"{length}, {plan.study.method} over {', '.join(plan.space.keys)}, by {plan.study.metric} ({plan.study.direction})"
+    study = plan.study
+    count = plan.count if study.method == "tpe" else len(plan.trials())
+    return f"{count} trials, {study.method} over {', '.join(plan.space.keys)}, by {study.metric} ({study.direction})"
 
 
 def _say_plan(plan: Plan, store: Store, say: Callable[[str], None]) -> None:

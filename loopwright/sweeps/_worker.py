@@ -58,7 +58,7 @@ class Worker:
         threads: int,
         retry: bool,
         say: Callable[[str], None],
-        noted: Callable[[], None],
+        noted: Callable[[], object],
     ) -> None:
         self._plan, self._store, self._study = plan, store, plan.study
         self._workers, self._threads, self._retry, self._say = workers, threads, retry, say
@@ -150,10 +150,8 @@ class Worker:
     def _is_open(self, facts: dict[str, Any]) -> bool:
         """Whether something is left to be done about a trial."""
         state = facts.get("state", "waiting")
-        if state == "failed":  # one that could not even begin did nothing, and its mistake may be mended
-            is_open = self._retry or facts.get("code") == _MISTAKE
-        else:
-            is_open = state not in ENDED
+        again = self._retry or facts.get("code") == _MISTAKE  # it could not even begin; its mistake may be mended
+        is_open = state not in ENDED or (state == "failed" and again)
         if not is_open:
             self._over.add(facts["id"])
         return is_open
