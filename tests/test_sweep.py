@@ -6,14 +6,18 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import loopwright as lw
 from loopwright._record import METRICS, read_run
@@ -46,7 +50,9 @@ def started(given: Mapping[str, Any], folder: str = "out", *options: str) -> sub
 
     Path("sweep.yaml").write_text(dump_yaml(given))
     command = [sys.executable, "-m", "loopwright", "sweep", "sweep.yaml", f"study.folder={folder}", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def ended(process: subprocess.Popen, code: int = 0) -> str:
@@ -212,6 +218,9 @@ def test_killed_three_times_it_ends_with_the_same_trials_and_metrics(study: dict
     if study["method"] == "tpe":
         states = {one.state.name for one in run(given).as_study().trials}
         assert states == {"COMPLETE"}, "no zombie"
+        copy = optuna.create_study(storage=JournalStorage(JournalFileBackend("optuna.log")), direction="minimize")
+        copy.add_trials(run(given).as_study().trials)
+        assert copy.best_value == run(given).ranked[0].value, "and it can be taken to a storage"
 
 
 def test_two_workers_share_a_sweep_and_no_epoch_is_done_twice() -> None:
@@ -330,3 +339,112 @@ def test_without_an_effect_it_is_zero_on_average() -> None:
 def test_too_few_trials_are_said_to_be_too_few() -> None:
     (one,) = _importance.importances([({"lr": lr}, lr) for lr in range(7)], ["lr"])
     assert one.share is None and one.verdict == "too few trials to say (7 in 2 groups)"
+
+
+def test_hyperband_decides_the_same_whether_it_watched_or_read_up() -> None:
+    from loopwright.sweeps._optuna import Pruning
+    from loopwright.sweeps._outcome import Outcome, Point
+
+    source = random.Random(3)
+    curves = [[source.random() / step for step in range(1, 10)] for _ in range(12)]
+    watched, ends, past = Pruning("hyperband", {}, "min", 9), [], []
+    for number, curve in enumerate(curves):
+        read_up = Pruning("hyperband", {}, "min", 9)
+        read_up.learn(past)
+        points = tuple(Point(step, step, value) for step, value in enumerate(curve, start=1))
+        end = next((point for n in range(1, 10) if (point := watched.follow(str(number), points[:n]))), None)
+        assert end == read_up.follow(str(number), points)
+        kept = points if end is None else points[: end.count]
+        state = "finished" if end is None else "pruned"
+        past.append(Outcome(str(number), number, "", state, value=kept[-1].value, curve=kept))  # type: ignore[arg-type]
+        watched.learn(past)
+        ends.append(end)
+    assert None in ends and any(ends)
+
+
+# ---- several machines -----------------------------------------------------------------------------------------------
+
+
+def claimed_elsewhere(id: str) -> Path:
+    """A claim as a worker on another machine holds it, on a disk whose locks do not reach this one."""
+    lock = Path("out/claims", id, ".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "boot": "", "started": "now"}))
+    return lock
+
+
+def test_a_trial_of_another_machine_is_waited_for_while_it_beats_and_then_taken_over(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("loopwright._lock.BEAT_SECONDS", 0.3)
+    given = config({"lr": [0.01, 0.1]}, base={"epochs": 1})
+    first, other = run(given, dry_run=True).trials
+    lock, begun = claimed_elsewhere(first.id), time.monotonic()
+
+    def beat() -> None:
+        while time.monotonic() - begun < 3:
+            os.utime(lock)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    result = lw.sweep(given, folder="out")
+    assert time.monotonic() - begun > 3
+    thread.join()
+    said = capsys.readouterr().out
+    assert (
+        said.index(f"begin      {other.id}")
+        < said.index(f"waiting    for {first.id}")
+        < said.index(f"begin      {first.id}")
+    )
+    assert {one.state for one in result.trials} == {"finished"}
+
+
+# ---- real runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_sweep_of_trainings_killed_three_times_has_the_undisturbed_metrics(photos: Path) -> None:
+    given = {
+        "data": str(photos), "model": {"name": "small_resnet", "width": 4}, "image_size": 16, "epochs": 4, "workers": 0,
+        "device": "cpu", "save_every": "2 steps",
+        "sweep": {"optimizer": {"name": ["AdamW", "SGD"], "lr": [0.001, 0.01]}}, "study": {"method": "grid"},
+    }  # fmt: skip
+    undisturbed = run(given, "undisturbed", workers=2)
+    moments = random.Random(11)
+    for _ in range(3):
+        before = sum(map(len, metrics("out").values()))
+        process = started(given, "out", "--workers", "2")
+        while sum(map(len, metrics("out").values())) <= before and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0, 2))
+        kill_all(process)
+    ended(started(given, "out", "--workers", "2"))
+    assert metrics("out") == metrics("undisturbed") and len(metrics("out")) == 4
+    lives = [len(read_run(folder)["lives"]) for folder in Path("out/trials").iterdir()]
+    assert any(lives), "some run was really interrupted"
+    assert undisturbed.best is not None
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "loopwright", "train", "out/best.yaml", "run=again"],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
+    assert Path("again", METRICS).read_bytes() == metrics("out")[undisturbed.best.id]
+
+
+@pytest.mark.slow
+def test_the_example_runs(photos: Path) -> None:
+    example = ROOT / "examples" / "sweep.yaml"
+    overrides = [
+        f"data={photos}",
+        "model=small_resnet",
+        "workers=0",
+        "study.trials=3",
+        "epochs=1",
+        "image_size=16",
+        "study.method=random",
+    ]
+    result = lw.sweep(example, overrides, folder="out", workers=1, progress=False)
+    assert {one.state for one in result.trials} == {"finished"}, str(result)
+    assert result.trials[0].is_default and result.trials[0].values["optimizer.lr"] == 0.003

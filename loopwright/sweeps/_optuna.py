@@ -52,7 +52,7 @@ def suggest(
     with _quiet(optuna):
         own_seed = int(share_of(seed, number, f"tpe {attempt}") * 2**32)
         sampler = optuna.samplers.TPESampler(seed=own_seed, multivariate=True, group=True, constant_liar=True)
-        trial = _study(optuna, space, past, mode, sampler).ask()
+        trial = _study(optuna, space, past, mode, sampler, unfinished="RUNNING").ask()
         chosen: Settings = {}
         for one in space.parameters:
             if one.is_active(chosen):
@@ -64,7 +64,7 @@ def as_study(space: Space, past: Sequence[Outcome], mode: Literal["min", "max"])
     """All trials as an Optuna study in memory, for its plots and importances, or to be copied into a storage."""
     optuna = require_optuna("an Optuna study")
     with _quiet(optuna):
-        return _study(optuna, space, past, mode, None)
+        return _study(optuna, space, past, mode, None, unfinished="FAIL")
 
 
 class Pruning:
@@ -128,27 +128,30 @@ class Pruning:
             self._study.tell(self._trials[outcome.id], value, state=self._optuna.trial.TrialState[state])
 
 
-def _study(optuna: Any, space: Space, past: Sequence[Outcome], mode: Literal["min", "max"], sampler: Any) -> Any:
+def _study(
+    optuna: Any, space: Space, past: Sequence[Outcome], mode: Literal["min", "max"], sampler: Any, *, unfinished: str
+) -> Any:
+    """A study of these trials; those that somebody will go on with count as ``unfinished``."""
     study = optuna.create_study(study_name="sweep", direction=_direction(mode), sampler=sampler)
     for outcome in past:
-        study.add_trial(_frozen(optuna, space, outcome, mode))
+        study.add_trial(_frozen(optuna, space, outcome, mode, unfinished))
     return study
 
 
-def _frozen(optuna: Any, space: Space, outcome: Outcome, mode: Literal["min", "max"]) -> Any:
+def _frozen(optuna: Any, space: Space, outcome: Outcome, mode: Literal["min", "max"], unfinished: str) -> Any:
     """A trial as Optuna has it. One whose loss became NaN is the worst of all, so that TPE keeps away from it."""
-    fits = [one for one in space.active(outcome.values) if outcome.values.get(one.key, one) in one.domain]
-    state, value = _STATES.get(outcome.state, "RUNNING" if outcome.state == "running" else "FAIL"), outcome.value
+    known = [one for one in space.active(outcome.values) if one.key in outcome.values]
+    fits = [one for one in known if outcome.values[one.key] in one.domain]
+    state, value = _STATES.get(outcome.state, "RUNNING" if outcome.state == "running" else unfinished), outcome.value
     if outcome.diverged:
         state, value = "COMPLETE", -math.inf if mode == "max" else math.inf
     elif state == "COMPLETE" and value is None:
         state = "FAIL"
-    is_whole = state in ("COMPLETE", "PRUNED", "RUNNING")
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState[state],
         value=value if state == "COMPLETE" else None,
-        params={one.name: _internal(one, outcome.values[one.key]) for one in fits} if is_whole else {},
-        distributions={one.name: _distribution(optuna, one) for one in fits} if is_whole else {},
+        params={one.name: _internal(one, outcome.values[one.key]) for one in fits},
+        distributions={one.name: _distribution(optuna, one) for one in fits},
         intermediate_values={point.count: point.value for point in outcome.curve},
         user_attrs={"id": outcome.id, "state": outcome.state, "folder": outcome.folder},
     )

@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Plan:
     space: Space
     study: StudySettings
     folder: Path
-    defaults: Mapping[str, Any] | None = field(default=None)
+    defaults: Mapping[str, Any] | None = None
 
     @property
     def count(self) -> int | None:
@@ -106,10 +106,12 @@ def read_plan(source: Any, overrides: Iterable[str] = (), *, folder: str | Path 
     if study is not None and study.method == "grid":
         mistakes += grid_mistakes(space)
     root = Path(folder or (study and study.folder) or _default_folder(main_file))
-    plan = Plan(base, space, study or StudySettings(), root)
+    if study is None:  # what it says of the trials counts for checking them all the same
+        study = StudySettings(command=["unknown"] if _has_command(tree) else None)
+    plan = Plan(base, space, study, root)
     defaults, wrong = _checked_trials(plan, main_file, sound=not mistakes)
     raise_mistakes([*mistakes, *wrong], main_file)
-    return Plan(base, space, plan.study, root, defaults)
+    return replace(plan, defaults=defaults)
 
 
 def _study(tree: Tree, main_file: str) -> tuple[StudySettings | None, list[Mistake]]:
@@ -120,6 +122,11 @@ def _study(tree: Tree, main_file: str) -> tuple[StudySettings | None, list[Mista
     given = {} if tree.values.get(STUDY) is None else {STUDY: tree.values[STUDY]}
     whole, mistakes = checked(Tree(given, sources), Whole, main_file)
     return (None if whole is None else whole.study), mistakes
+
+
+def _has_command(tree: Tree) -> bool:
+    study = tree.values.get(STUDY)
+    return isinstance(study, Mapping) and study.get("command") is not None
 
 
 def _own_folders(base: Tree, space: Space) -> list[Mistake]:

@@ -100,7 +100,10 @@ class Store:
         """What trial.json says; empty where there is none yet."""
         path = self.trial_folder(id) / TRIAL
         try:
-            return read_json(path)
+            facts = read_json(path)
+            if facts.get("id") != id or not all(isinstance(facts.get(key), dict) for key in ("settings", "values")):
+                raise ValueError("it is of no trial with this name")
+            return facts
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

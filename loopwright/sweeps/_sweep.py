@@ -61,7 +61,7 @@ def sweep(
         _say_plan(plan, store, say)
         return _result(plan, store, threads)
     kept = store.begin(_fixed(plan), threads)
-    reason = reason if kept == threads else f"as its first trials had; this machine would take {threads}"
+    reason = reason if kept == threads else f"as its first trials had; {reason} would be {threads}"
     say(f"sweep      {plan.folder}: {_method(plan)}, {workers} at once")
     say(f"threads    {kept} each ({reason}); the same number gives the same bits")
     worker = Worker(

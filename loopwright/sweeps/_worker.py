@@ -132,7 +132,7 @@ class Worker:
         if self._study.method == "tpe":
             for facts in self._store.all_facts():
                 trial = self._plan.trial(facts["settings"], facts["number"])
-                if trial.id == facts["id"] and not facts.get("is_default"):  # else it is of an earlier tree
+                if trial.id == facts["id"] and not facts.get("is_default"):  # else of an earlier tree
                     yield trial
 
     def _claimed(self, trial: Trial) -> tuple[Trial, FolderLock] | None:
@@ -171,7 +171,7 @@ class Worker:
         with self._store.alone():
             past = self._outcomes()
             number = 1 + max((one.number for one in past), default=-1)
-            if len(past) >= (self._plan.count or 0):
+            if len(list(self._known())) >= (self._plan.count or 0):
                 return None
             ids = {one.id for one in past}
             for attempt in range(_REPEATS):
