@@ -139,7 +139,8 @@ study:
   trials: 0
 """
 GOLDEN = """\
-wrong.yaml:2: epochs: 'many' is not a length of training: write a number above 0 and its unit, such as '1 epoch', '0.5 epochs', '500 steps' or '10 minutes'
+wrong.yaml:2: epochs: 'many' is not a length of training: write a number above 0 and its unit, such as '1 epoch', \
+'0.5 epochs', '500 steps' or '10 minutes'
 wrong.yaml:3: run: each trial has a folder of its own: name that of the sweep, study.folder
 wrong.yaml:6: optimizer.lrr is not an argument of AdamW: did you mean 'lr'?
 wrong.yaml:7: sweep.optimizer.lr.hgh is no part of a range: did you mean 'high'?

@@ -60,7 +60,7 @@ def importances(
     """The importance of each setting, the largest first, from (settings, value) of the trials that ran to their end.
 
     >>> trials = [({"lr": lr, "clip": clip}, lr + 0.001 * clip) for lr in (1, 2, 3) for clip in (1, 2, 3)]
-    >>> [(one.key, round(one.share or 0, 2)) for one in importances(trials, ["clip", "lr"])]
+    >>> [(one.key, round(one.share or 0.0, 2)) for one in importances(trials, ["clip", "lr"])]
     [('lr', 0.87), ('clip', 0.0)]
     """
     found = [
