@@ -223,6 +223,30 @@ def test_killed_three_times_it_ends_with_the_same_trials_and_metrics(study: dict
         assert copy.best_value == run(given).ranked[0].value, "and it can be taken to a storage"
 
 
+def test_a_trial_that_ended_without_its_worker_is_not_done_again() -> None:
+    given = config({"lr": [0.01, 0.1]}, base={"epochs": 1})
+    first = run(given)
+    for one in first.trials:  # as a kill between the end of the run and the note of it leaves them
+        Store(Path("out")).update(one.id, state="running")
+    assert {one.state for one in run(given, dry_run=True).trials} == {"killed"}
+    assert run(given).trials == first.trials and set(done().values()) == {1}
+
+
+def test_a_dry_run_lists_the_trials_and_writes_nothing(capsys) -> None:
+    result = lw.sweep(config(GRID), folder="out", dry_run=True)
+    said = capsys.readouterr().out
+    assert all(one.id in said for one in result.trials) and "trial" in said and not Path("out").exists()
+    assert {one.state for one in result.trials} == {"waiting"}
+
+
+def test_a_damaged_record_is_named() -> None:
+    given = config({"lr": [0.1]}, base={"epochs": 1})
+    (one,) = run(given).trials
+    Path(one.folder, "trial.json").write_text("{}")
+    with pytest.raises(lw.RunError, match=rf"{one.id}/trial.json is not the record of a trial .* remove .*{one.id}"):
+        run(given)
+
+
 def test_two_workers_share_a_sweep_and_no_epoch_is_done_twice() -> None:
     given = config({"lr": [0.01, 0.02, 0.03, 0.05, 0.1]}, base={"wait": 0.1})
     texts = [ended(process) for process in [started(given), started(given, "out", "--workers", "2")]]

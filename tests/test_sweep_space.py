@@ -187,7 +187,7 @@ def test_without_optuna_the_extra_is_named(monkeypatch) -> None:
     given: dict[str, Any] = {"lr": 1, "sweep": {"lr": [1, 2]}, "study": {"method": "tpe", "command": ["x"]}}
     with pytest.raises(lw.MissingExtra, match=r"study.method: tpe needs .*pip install 'loopwright\[sweep\]'"):
         read_plan(given, folder="out")
-    assert len(read_plan(given, ["study.method=grid"], folder="out").trials()) == 2
+    assert len(read_plan(given, ["study.method=grid"], folder="out").trials) == 2
 
 
 def test_the_sweep_itself_does_without_torch() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Plan:
         config = self.base.values
         return Trial(trial_id(config, {}), 0, {}, self.defaults, config, is_default=True)
 
+    @cached_property
     def trials(self) -> list[Trial]:
         """Every trial that is known beforehand, in the order of doing: of TPE, only the first."""
         first = self.default_trial()
@@ -147,7 +149,7 @@ def _checked_trials(plan: Plan, main_file: str, *, sound: bool) -> tuple[dict[st
     """What the configuration itself says about the varied settings, and what is wrong with the trials."""
     wanted = probe_settings(plan.space) or [{}]
     if sound:
-        wanted += [dict(trial.settings) for trial in plan.trials()]
+        wanted += [dict(trial.settings) for trial in plan.trials]
     trees, mistakes = [], []
     for settings in wanted:
         try:

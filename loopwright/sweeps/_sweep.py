@@ -58,8 +58,9 @@ def sweep(
         threads, reason = plan.study.threads, "study.threads"
     store = Store(plan.folder)
     if dry_run:
-        _say_plan(plan, store, say)
-        return _result(plan, store, threads)
+        result = _result(plan, store, threads)
+        _say_plan(plan, result, say)
+        return result
     kept = store.begin(_fixed(plan), threads)
     reason = reason if kept == threads else f"as its first trials had; {reason} would be {threads}"
     say(f"sweep      {plan.folder}: {_method(plan)}, {workers} at once")
@@ -76,7 +77,7 @@ def sweep(
 
 def _result(plan: Plan, store: Store, threads: int) -> SweepResult:
     study = plan.study
-    trials = store.outcomes(plan.trials(), study.metric, study.direction, study.pick)
+    trials = store.outcomes(plan.trials, study.metric, study.direction, study.pick)
     return SweepResult(plan.folder, study.method, study.metric, study.direction, tuple(trials), plan.space, threads)
 
 
@@ -96,14 +97,14 @@ def _fixed(plan: Plan) -> dict[str, Any]:
 
 def _method(plan: Plan) -> str:
     study = plan.study
-    count = plan.count if study.method == "tpe" else len(plan.trials())
+    count = plan.count if study.method == "tpe" else len(plan.trials)
     return f"{count} trials, {study.method} over {', '.join(plan.space.keys)}, by {study.metric} ({study.direction})"
 
 
-def _say_plan(plan: Plan, store: Store, say: Callable[[str], None]) -> None:
+def _say_plan(plan: Plan, result: SweepResult, say: Callable[[str], None]) -> None:
     say(f"sweep      {plan.folder}: {_method(plan)}")
-    for trial in plan.trials():
-        words = "the defaults" if trial.is_default else settings_text(trial.values, plan.space.keys)
-        say(f"trial      {trial.id}  {words}  {store.facts(trial.id).get('state', '')}".rstrip())
+    for one in result.trials:
+        words = "the defaults" if one.is_default else settings_text(one.values, plan.space.keys)
+        say(f"trial      {one.id}  {words}" + ("" if one.state == "waiting" else f"  {one.state}"))
     if plan.study.method == "tpe":
         say("           the others follow from what came of those before them")

@@ -63,7 +63,6 @@ class Worker:
         self._plan, self._store, self._study = plan, store, plan.study
         self._workers, self._threads, self._retry, self._say = workers, threads, retry, say
         self._noted = noted
-        self._planned = plan.trials()
         self._running: list[_Running] = []
         self._over: set[str] = set()  # trials that are nothing more to us
         self._misfits: list[str] = []  # why trials could not begin
@@ -128,7 +127,7 @@ class Worker:
 
     def _known(self) -> Iterator[Trial]:
         """The planned trials; of TPE those that were asked for."""
-        yield from self._planned
+        yield from self._plan.trials
         if self._study.method == "tpe":
             for facts in self._store.all_facts():
                 trial = self._plan.trial(facts["settings"], facts["number"])
