@@ -46,8 +46,9 @@ def sweep(
         MissingExtra: TPE or pruning was asked for without Optuna.
         KeyboardInterrupt, SystemExit: it was told to stop; the trials saved and left.
 
-    >>> tree = {"data": "photos", "sweep": {"optimizer": {"lr": [0.001, 0.01]}}, "study": {"method": "grid"}}
-    >>> [trial.settings for trial in sweep(tree, folder="/tmp/none", dry_run=True, progress=False).trials]
+    >>> study = {"method": "grid", "command": ["python", "train.py"]}
+    >>> config = {"epochs": 5, "sweep": {"optimizer": {"lr": [0.001, 0.01]}}, "study": study}
+    >>> [trial.settings for trial in sweep(config, folder="runs/none", dry_run=True, progress=False).trials]
     [{'optimizer.lr': 0.001}, {'optimizer.lr': 0.01}]
     """
     say: Callable[[str], None] = (lambda line: print(line, flush=True)) if progress else (lambda line: None)
