@@ -20,6 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import loopwright as lw
+from loopwright._lock import FolderLock
 from loopwright._record import METRICS, read_run
 from loopwright.sweeps import _importance
 from loopwright.sweeps._store import Store
@@ -420,6 +421,16 @@ def test_a_trial_of_another_machine_is_waited_for_while_it_beats_and_then_taken_
         < said.index(f"begin      {first.id}")
     )
     assert {one.state for one in result.trials} == {"finished"}
+
+
+def test_a_run_that_goes_on_without_its_worker_is_waited_for(capsys) -> None:
+    given = config({"lr": [0.01]}, base={"epochs": 1})
+    (trial,) = run(given, dry_run=True).trials
+    Path(trial.folder).mkdir(parents=True)
+    orphan, begun = FolderLock(Path(trial.folder)), time.monotonic()
+    threading.Timer(2, orphan.release).start()
+    assert lw.sweep(given, folder="out").trials[0].state == "finished"
+    assert time.monotonic() - begun > 2 and f"waiting    for {trial.id}" in capsys.readouterr().out
 
 
 # ---- real runs ------------------------------------------------------------------------------------------------------
