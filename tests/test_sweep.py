@@ -305,6 +305,8 @@ def test_trials_that_do_badly_are_ended_early_and_listed() -> None:
     result = run(given)
     bad = result.trials[3]
     assert [one.state for one in result.trials[:2]] == ["finished"] * 2 and bad.state == "pruned"
+    assert result.compared_after == len(bad.curve) and "where the first was pruned" in str(result)
+    assert result.importance[0].trials == 4, "those that were pruned count too"
     assert "by median after" in bad.reason and bad not in result.ranked and bad.id in str(result)
     assert bad.id not in json.loads(Path("out/sweep.json").read_text())["ranked"]
     assert run(given).trials == result.trials, "and it stays so"

@@ -1,5 +1,6 @@
 """``SweepResult``: what came of a sweep, for a reader, for Python, and as sweep.json."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 from .._yaml import dump_yaml
 from ._importance import Importance, importances
-from ._outcome import UNFINISHED, Outcome
+from ._outcome import UNFINISHED, Outcome, picked
 from ._space import Space
 from ._table import outcome_table, settings_text
 
@@ -22,6 +23,7 @@ class SweepResult:
     Attributes:
         folder: of the sweep.
         metric, mode: what the trials are ranked by, and whether more ("max") or less ("min") of it is better.
+        pick: which measurement of a trial counts, "best" or "last".
         trials: every trial in the order of doing, as ``Outcome``: ``id, number, folder, state, settings, values, value, at,
             curve, reason, seconds, is_default``. ``state`` is finished, pruned, failed, running, stopped, killed or waiting.
         threads: of each trial.
@@ -31,6 +33,7 @@ class SweepResult:
     method: str
     metric: str
     mode: Literal["min", "max"]
+    pick: Literal["best", "last"]
     trials: tuple[Outcome, ...]
     space: Space
     threads: int
@@ -53,9 +56,25 @@ class SweepResult:
 
     @cached_property
     def importance(self) -> list[Importance]:
-        """How much of the differences between the trials each setting explains, the largest first."""
-        pairs = [(one.values, one.value) for one in self._finished if one.value is not None]
-        return importances(pairs, self.space.keys)
+        """How much of the differences between the trials each setting explains, the largest first.
+
+        Where trials were pruned, all are compared by what they had reached when the first of these was, so that it is not
+        about the survivors alone. A trial whose loss became NaN is the worst.
+        """
+        worst = -math.inf if self.mode == "max" else math.inf
+        points = [(one, picked(one.curve[: self.compared_after], self.mode, self.pick)) for one in self._compared]
+        pairs = [(one.values, point.value) for one, point in points if point is not None]
+        return importances(pairs + [(one.values, worst) for one in self.trials if one.diverged], self.space.keys)
+
+    @property
+    def compared_after(self) -> int | None:
+        """By how many measurements the importance compares trials; None for all that each has."""
+        pruned = any(one.state == "pruned" for one in self._compared)
+        return min(len(one.curve) for one in self._compared) if pruned else None
+
+    @property
+    def _compared(self) -> list[Outcome]:
+        return [one for one in self.trials if one.state in ("finished", "pruned") and one.value is not None]
 
     @property
     def _finished(self) -> list[Outcome]:
@@ -77,6 +96,7 @@ class SweepResult:
             "keys": self.space.keys,
             "best": self.best.id if self.best else None,
             "ranked": [one.id for one in self.ranked],
+            "compared_after": self.compared_after,
             "importance": [asdict(one) | {"verdict": one.verdict} for one in self.importance],
             "trials": [_plain(one) for one in self.trials],
         }
@@ -92,6 +112,10 @@ class SweepResult:
         others = sorted((one for one in self.trials if one not in ranked), key=lambda one: _ORDER[one.state])
         lines = [outcome_table(ranked, others, self.space.keys, self.metric), ""]
         lines += [f"importance {one.key}: {one.verdict}" for one in self.importance]
+        if self.compared_after:
+            lines.append(
+                f"           of all trials after {self.compared_after} measurements, where the first was pruned"
+            )
         return "\n".join([*lines, *self._best_lines(), *self._unfinished_lines()])
 
     def _best_lines(self) -> list[str]:

@@ -79,7 +79,9 @@ def sweep(
 def _result(plan: Plan, store: Store, threads: int) -> SweepResult:
     study = plan.study
     trials = store.outcomes(plan.trials, study.metric, study.direction, study.pick)
-    return SweepResult(plan.folder, study.method, study.metric, study.direction, tuple(trials), plan.space, threads)
+    return SweepResult(
+        plan.folder, study.method, study.metric, study.direction, study.pick, tuple(trials), plan.space, threads
+    )
 
 
 def _written(plan: Plan, store: Store, threads: int) -> SweepResult:
