@@ -109,6 +109,8 @@ if TYPE_CHECKING:
     from .optim._schedulers import steps_per as steps_per
     from .optim._schedulers import total_steps as total_steps
     from .recipes._eject import eject as eject
+    from .sweeps._result import SweepResult as SweepResult
+    from .sweeps._sweep import sweep as sweep
 
 __version__ = "0.1.0"
 
@@ -178,6 +180,8 @@ _WHERE = {
     "optim._optimizers": ["build_optimizer"],
     "optim._schedulers": ["build_scheduler", "steps_per", "total_steps"],
     "recipes._eject": ["eject"],
+    "sweeps._result": ["SweepResult"],
+    "sweeps._sweep": ["sweep"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 

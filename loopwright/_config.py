@@ -103,22 +103,39 @@ def load_config(
     """
     main_file = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
     tree = read_yaml(main_file) if main_file else Tree({} if source is None else plain(source))
-    mistakes: list[_Mistake] = []
+    tree, mistakes = overridden(tree, overrides)
+    config: Any = tree.values
+    if schema is not None:
+        config, wrong = checked(tree, schema, main_file)
+        mistakes = [*wrong, *mistakes]
+    raise_mistakes(mistakes, main_file)
+    return config
+
+
+def overridden(tree: Tree, overrides: Iterable[str]) -> tuple[Tree, list["Mistake"]]:
+    """The tree with those overrides on top that can be put there, and what is wrong with the others."""
+    mistakes: list[Mistake] = []
     for override in [overrides] if isinstance(overrides, str) else overrides:
         try:
             tree = apply_overrides(tree, [override])
         except ConfigError as error:
-            mistakes.append(_Mistake(Source(COMMAND_LINE), str(error).removeprefix(f"{COMMAND_LINE}: ")))
-    config: Any = tree.values
-    if schema is not None:
-        try:
-            config = schema.model_validate(tree.values)
-        except pydantic.ValidationError as error:
-            mistakes = [*_Report(schema, tree, main_file).mistakes(error), *mistakes]
-    if mistakes:
-        in_order = sorted(mistakes, key=lambda mistake: mistake.order(main_file))
+            mistakes.append(Mistake(Source(COMMAND_LINE), str(error).removeprefix(f"{COMMAND_LINE}: ")))
+    return tree, mistakes
+
+
+def checked(tree: Tree, schema: type[Schema], main_file: str = "") -> tuple[Schema | None, list["Mistake"]]:
+    """The configuration that a tree stands for, or None and all that is wrong with it."""
+    try:
+        return schema.model_validate(tree.values), []
+    except pydantic.ValidationError as error:
+        return None, _Report(schema, tree, main_file).mistakes(error)
+
+
+def raise_mistakes(mistakes: Iterable["Mistake"], main_file: str = "") -> None:
+    """Raise one ConfigError with a line for each of the mistakes, in the order of their places; none, no error."""
+    in_order = sorted(mistakes, key=lambda mistake: mistake.order(main_file))
+    if in_order:
         raise ConfigError("\n".join(dict.fromkeys(map(str, in_order))))
-    return config
 
 
 def config_text(config: Any) -> str:
@@ -163,7 +180,9 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) else "text"
 
 
-class _Mistake(NamedTuple):
+class Mistake(NamedTuple):
+    """One thing that is wrong, and where it was given."""
+
     source: Source
     text: str
 
@@ -195,7 +214,7 @@ class _Report:
         self.root = schema.model_json_schema(schema_generator=_Words)
         self.definitions = self.root.get("$defs", {})
 
-    def mistakes(self, error: pydantic.ValidationError) -> list[_Mistake]:
+    def mistakes(self, error: pydantic.ValidationError) -> list[Mistake]:
         found = [(self._keys(details["loc"]), details) for details in error.errors()]
         # Of a choice between types pydantic reports every branch: the one that got deepest was meant.
         deepest = [
@@ -231,7 +250,7 @@ class _Report:
         else:
             yield node
 
-    def _words(self, keys: Keys, details: ErrorDetails) -> Iterator[_Mistake]:
+    def _words(self, keys: Keys, details: ErrorDetails) -> Iterator[Mistake]:
         path = ".".join(keys)
         expected = self._expected(self._nodes(keys))
         if details["type"] == "missing" and keys[-1:] == details["loc"][-1:]:  # else a value of a tuple is missing
@@ -249,7 +268,7 @@ class _Report:
             for line in str(own_words).splitlines():
                 yield self._own_words(keys, line)
 
-    def _own_words(self, keys: Keys, line: str) -> _Mistake:
+    def _own_words(self, keys: Keys, line: str) -> Mistake:
         """A validator's message, at the key that it begins with if there is such a key, else at the validated one."""
         named = tuple(line.partition(" ")[0].rstrip(":").split("."))
         if _has(self.tree.values, named):
@@ -258,11 +277,11 @@ class _Report:
             return self._at((*keys, *named), ".".join((*keys, line)))
         return self._at(keys, f"{'.'.join(keys)}: {line}" if keys else line)
 
-    def _at(self, keys: Keys, text: str) -> _Mistake:
+    def _at(self, keys: Keys, text: str) -> Mistake:
         """The mistake, with the place of the nearest key above it that was given somewhere."""
         places = [keys[:length] for length in range(len(keys), 0, -1)]
         given = (self.tree.sources[place] for place in places if place in self.tree.sources)
-        return _Mistake(next(given, Source(self.main_file)), text)
+        return Mistake(next(given, Source(self.main_file)), text)
 
     def _unknown(self, keys: Keys) -> str:
         path = ".".join(keys)

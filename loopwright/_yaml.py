@@ -446,8 +446,7 @@ def apply_overrides(tree: Tree, overrides: Iterable[str]) -> Tree:
     mistakes = []
     for text in overrides:
         try:
-            keys, value = parse_override(text)
-            tree = Tree(_placed(tree.values, keys, value, ()), _placed_sources(tree.sources, keys, value))
+            tree = put(tree, *parse_override(text))
         except ConfigError as error:
             mistakes.append(str(error))
     if mistakes:
@@ -455,7 +454,18 @@ def apply_overrides(tree: Tree, overrides: Iterable[str]) -> Tree:
     return tree
 
 
-def _placed(values: Mapping[str, Any], keys: Keys, value: Any, above: Keys) -> dict[str, Any]:
+def put(tree: Tree, keys: Keys, value: Any, source: Source | None = None) -> Tree:
+    """The tree with one value put at ``keys``, as if it had been given at ``source``, by default the command line.
+
+    >>> put(Tree({"model": "resnet18"}), ("model", "width"), 8).values
+    {'model': {'name': 'resnet18', 'width': 8}}
+    """
+    source = source or Source(COMMAND_LINE)
+    values = _placed(tree.values, keys, value, (), source)
+    return Tree(values, _placed_sources(tree.sources, keys, value, source))
+
+
+def _placed(values: Mapping[str, Any], keys: Keys, value: Any, above: Keys, source: Source) -> dict[str, Any]:
     key, *rest = keys
     if not rest:
         return {**values, key: value}
@@ -463,14 +473,13 @@ def _placed(values: Mapping[str, Any], keys: Keys, value: Any, above: Keys) -> d
     below = {} if values.get(key) in (None, "") else _as_mapping(values[key])
     if below is None:
         raise ConfigError(
-            f"{COMMAND_LINE}: '{'.'.join((*above, *keys))}' cannot be set: "
+            f"{source}: '{'.'.join((*above, *keys))}' cannot be set: "
             f"'{'.'.join(here)}' is {show(values[key])}, which has no keys; set it as a whole"
         )
-    return {**values, key: _placed(below, tuple(rest), value, here)}
+    return {**values, key: _placed(below, tuple(rest), value, here, source)}
 
 
-def _placed_sources(sources: Mapping[Keys, Source], keys: Keys, value: Any) -> dict[Keys, Source]:
-    source = Source(COMMAND_LINE)
+def _placed_sources(sources: Mapping[Keys, Source], keys: Keys, value: Any, source: Source) -> dict[Keys, Source]:
     placed = {path: kept for path, kept in sources.items() if path[: len(keys)] != keys}
     for length in range(1, len(keys)):
         placed.setdefault(keys[:length], source)

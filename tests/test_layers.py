@@ -47,14 +47,26 @@ LAYERS: list[set[str]] = [
     {"recipes._settings"},
     {"recipes._classify", "recipes._demo", "_runs", "_stop", "_replay"},
     {"recipes._doctor", "recipes._fit_batch", "recipes._eject", "recipes._summary"},
+    {"sweeps._range", "sweeps._share", "sweeps._launch", "sweeps._outcome"},
+    {"sweeps._space", "sweeps._text"},
+    {"sweeps._draw"},
+    {"sweeps._optuna"},
+    {"sweeps._settings", "sweeps._validate"},
+    {"sweeps._plan"},
+    {"sweeps._store", "sweeps._process", "sweeps._importance", "sweeps._table"},
+    {"sweeps._result", "sweeps._worker"},
+    {"sweeps._sweep"},
     {"commands._keys", "commands._given", "commands._done"},
     {"commands._train", "commands._demo", "commands._doctor", "commands._fit_batch", "commands._pack", "commands._data",
-     "commands._stop", "commands._runs", "commands._replay", "commands._eject", "commands._summary"},
+     "commands._stop", "commands._runs", "commands._replay", "commands._eject", "commands._summary", "commands._sweep"},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {f"{package}__init__" for package in ("", "augment.", "commands.", "data.", "models.", "optim.", "recipes.")}
+EXEMPT = {
+    f"{package}__init__"
+    for package in ("", "augment.", "commands.", "data.", "models.", "optim.", "recipes.", "sweeps.")
+}
 NO_TORCH = {
     "_errors",
     "_files",
@@ -71,7 +83,7 @@ NO_TORCH = {
     "_config",
     "_demo",
     "cli",
-    *(name for names in LAYERS for name in names if name.startswith("commands.")),
+    *(name for names in LAYERS for name in names if name.startswith(("commands.", "sweeps."))),
 }
 
 

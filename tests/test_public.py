@@ -10,13 +10,14 @@ import loopwright as lw
 NAMES = """
 BatchAffine BatchAugment BatchColor BatchErase BatchFit BatchFlip BatchRandAugment BatchResizedCrop Cached CenterCrop
 CheckpointError Checkpoints Compose ConfigError Confusion CutMix DataError DataReport Entry Fitted Flips Geometry
-ImageFolder LabelSets LayerSummary LayerValues Loader LoopwrightError MissingExtra Mixup NonFiniteError Normalize OneOf
-Packed PadCollate Padded PairedFolders Part PerRole Profiler RandomCrop RandomResizedCrop Replayed Role Run RunError
-ShardStream Shards StepRandom Summary Table Transform View balanced_weights build_loss build_model build_optimizer
-build_scheduler build_transform choose_compute collate demo_photos direction_of eject fit fit_batch free_folder hold_out
-inspect_data k_fold layer_hooks load_config load_weights map_nested mean_std open_data open_picture pack pack_folder
-param_groups picture_grid prediction_sheet profile psnr read_checkpoint read_metrics read_run read_table record_layers
-replay seed_everything small_resnet ssim steps_per summary topk_accuracy total_steps write_shards write_table
+ImageFolder LabelSets LayerSummary LayerValues Loader LoopwrightError MissingExtra Mixup NonFiniteError Normalize
+OneOf Packed PadCollate Padded PairedFolders Part PerRole Profiler RandomCrop RandomResizedCrop Replayed Role Run
+RunError ShardStream Shards StepRandom Summary SweepResult Table Transform View balanced_weights build_loss
+build_model build_optimizer build_scheduler build_transform choose_compute collate demo_photos direction_of eject fit
+fit_batch free_folder hold_out inspect_data k_fold layer_hooks load_config load_weights map_nested mean_std open_data
+open_picture pack pack_folder param_groups picture_grid prediction_sheet profile psnr read_checkpoint read_metrics
+read_run read_table record_layers replay seed_everything small_resnet ssim steps_per summary sweep topk_accuracy
+total_steps write_shards write_table
 """.split()
 
 
