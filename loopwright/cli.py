@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from ._errors import LoopwrightError, NonFiniteError
-from .commands import _data, _demo, _doctor, _eject, _fit_batch, _pack, _replay, _runs, _stop, _summary, _train
+from .commands import _check, _data, _demo, _doctor, _eject, _fit_batch, _pack, _replay, _runs, _stop, _summary, _train
 
 COMMANDS = (
     _train,
     _demo,
+    _check,
     _doctor,
     _fit_batch,
     _summary,
