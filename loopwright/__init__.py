@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from .augment._pipeline import OneOf as OneOf
     from .augment._rand import BatchRandAugment as BatchRandAugment
     from .augment._random import StepRandom as StepRandom
+    from .checks._check import check as check
+    from .checks._report import CheckReport as CheckReport
+    from .checks._verdict import Verdict as Verdict
     from .data._augment import build_transform as build_transform
     from .data._balance import balanced_weights as balanced_weights
     from .data._cached import Cached as Cached
@@ -145,6 +148,9 @@ _WHERE = {
     "augment._pipeline": ["BatchAugment", "OneOf"],
     "augment._rand": ["BatchRandAugment"],
     "augment._random": ["StepRandom"],
+    "checks._check": ["check"],
+    "checks._report": ["CheckReport"],
+    "checks._verdict": ["Verdict"],
     "data._augment": ["build_transform"],
     "data._balance": ["balanced_weights"],
     "data._cached": ["Cached"],

@@ -8,12 +8,27 @@ import sys
 from collections.abc import Sequence
 
 from ._errors import LoopwrightError, NonFiniteError
-from .commands import _data, _demo, _doctor, _eject, _fit_batch, _pack, _replay, _runs, _stop, _summary, _sweep, _train
+from .commands import (
+    _check,
+    _data,
+    _demo,
+    _doctor,
+    _eject,
+    _fit_batch,
+    _pack,
+    _replay,
+    _runs,
+    _stop,
+    _summary,
+    _sweep,
+    _train,
+)
 
 COMMANDS = (
     _train,
     _sweep,
     _demo,
+    _check,
     _doctor,
     _fit_batch,
     _summary,

@@ -9,6 +9,7 @@ import loopwright
 
 ROOT = Path(loopwright.__file__).parent
 
+COMMON = ("_keys", "_given", "_done")  # what commands share
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
@@ -43,10 +44,16 @@ LAYERS: list[set[str]] = [
     {"data._stages", "data._statistics"},
     {"_feeder", "_keeper", "_fit_batch", "_alarms", "_examiner", "_summary"},
     {"_run"},
-    {"_fit"},
+    {"_fit", "checks._verdict", "checks._probe", "checks._feed"},
+    {"checks._subject"},
+    {"checks._loss_facts", "checks._inputs", "checks._leak", "checks._pictures", "checks._agreement", "checks._splits",
+     "checks._stepping"},
+    {"checks._training", "checks._batches", "checks._outputs", "checks._report"},
+    {"checks._learning", "checks._parameters", "checks._modes"},
+    {"checks._check"},
     {"recipes._settings"},
     {"recipes._classify", "recipes._demo", "_runs", "_stop", "_replay"},
-    {"recipes._doctor", "recipes._fit_batch", "recipes._eject", "recipes._summary"},
+    {"recipes._doctor", "recipes._fit_batch", "recipes._eject", "recipes._summary", "recipes._check"},
     {"sweeps._range", "sweeps._share", "sweeps._launch", "sweeps._outcome"},
     {"sweeps._space", "sweeps._text"},
     {"sweeps._draw"},
@@ -56,17 +63,14 @@ LAYERS: list[set[str]] = [
     {"sweeps._store", "sweeps._process", "sweeps._importance", "sweeps._table"},
     {"sweeps._result", "sweeps._worker"},
     {"sweeps._sweep"},
-    {"commands._keys", "commands._given", "commands._done"},
-    {"commands._train", "commands._demo", "commands._doctor", "commands._fit_batch", "commands._pack", "commands._data",
-     "commands._stop", "commands._runs", "commands._replay", "commands._eject", "commands._summary", "commands._sweep"},
+    {f"commands.{name}" for name in COMMON},
+    {f"commands.{path.stem}" for path in ROOT.glob("commands/_[a-z]*.py")} - {f"commands.{name}" for name in COMMON},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-EXEMPT = {
-    f"{package}__init__"
-    for package in ("", "augment.", "commands.", "data.", "models.", "optim.", "recipes.", "sweeps.")
-}
+PACKAGES = ("", "augment.", "checks.", "commands.", "data.", "models.", "optim.", "recipes.", "sweeps.")
+EXEMPT = {f"{package}__init__" for package in PACKAGES}
 NO_TORCH = {
     "_errors",
     "_files",

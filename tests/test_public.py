@@ -9,6 +9,7 @@ import loopwright as lw
 
 NAMES = """
 BatchAffine BatchAugment BatchColor BatchErase BatchFit BatchFlip BatchRandAugment BatchResizedCrop Cached CenterCrop
+CheckReport Verdict check
 CheckpointError Checkpoints Compose ConfigError Confusion CutMix DataError DataReport Entry Fitted Flips Geometry
 ImageFolder LabelSets LayerSummary LayerValues Loader LoopwrightError MissingExtra Mixup NonFiniteError Normalize
 OneOf Packed PadCollate Padded PairedFolders Part PerRole Profiler RandomCrop RandomResizedCrop Replayed Role Run

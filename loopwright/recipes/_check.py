@@ -1,0 +1,37 @@
+"""``loopwright check``: Karpathy's recipe on what a configuration stands for. It trains a little and keeps nothing.
+
+python -m loopwright check data=photos model=resnet18 --out check
+"""
+
+from collections.abc import Callable
+
+from .._device import choose_compute
+from ..checks._check import check
+from ..checks._report import CheckReport
+from ..checks._verdict import Verdict
+from ..data._augment import NO_AUGMENTATION
+from ._classify import build
+from ._settings import TrainSettings
+
+
+def check_settings(
+    settings: TrainSettings, *, seconds: float = 60.0, on_verdict: Callable[[Verdict], object] | None = None
+) -> CheckReport:
+    """Build the pieces of a training, and check them. Augmentation is expected where the settings name some."""
+    pieces = build(settings)
+    pieces.model.to(choose_compute(settings.device, settings.precision).device)
+    for group in pieces.optimizer.param_groups:
+        group["lr"] = settings.optimizer.lr  # the scheduler has set it to where it begins
+    named = [step.name.lower() for step in settings.augment]
+    return check(
+        pieces.model,
+        pieces.train_loader,
+        pieces.val_loader,
+        loss=pieces.loss,
+        optimizer=pieces.optimizer,
+        augment=NO_AUGMENTATION not in named,
+        seed=settings.seed,
+        seconds=seconds,
+        title=f"{settings.data}, {settings.model.name} at {settings.image_size} px",
+        on_verdict=on_verdict,
+    )
