@@ -43,12 +43,16 @@ def load_weights(
 def _read(path: Path, name: str) -> Mapping[str, Any]:
     if path.is_dir():
         if (path / "manifest.json").exists():
-            return read_checkpoint(path, only=name)
+            return _unwrapped(read_checkpoint(path, only=name))
         saved = Checkpoints(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
-        return saved.load("best" if saved.best() else "latest", only=name)
+        return _unwrapped(saved.load("best" if saved.best() else "latest", only=name))
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder of weights")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return _unwrapped(_read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path))
+
+
+def _unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights in a state that holds other things, too: of a file by somebody else, or an average's."""
     for key in ("model", "state_dict"):  # customary wrappings
         if isinstance(state.get(key), Mapping):
             return state[key]
