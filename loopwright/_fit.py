@@ -1,15 +1,17 @@
 """``fit``: the loop for those who want none. It is the loop of the tutorial, written with public names only."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from ._by_epoch import ByEpoch
 from ._checkpoints import Entry
 from ._errors import ConfigError
 from ._record import read_metrics
@@ -18,9 +20,15 @@ from ._run import Run
 from ._stopping import direction_of
 from .data._loader import Loader
 from .data._normalize import Normalize
+from .models._tta import TTA
+from .optim._average import EMA, SWA
+from .optim._batch_norm import update_batch_norm
+from .optim._evaluation_weights import evaluation_weights
+from .optim._freeze import Unfreezing
 from .optim._groups import param_groups
 from .optim._optimizers import build_optimizer
-from .optim._schedulers import build_scheduler, steps_per, total_steps
+from .optim._schedulers import build_scheduler, steps_per, takes_metric, total_steps
+from .optim._several_losses import Losses
 
 Metric = Callable[[Any, Any], Tensor]
 
@@ -58,8 +66,15 @@ def fit(
     normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
     lr: float = 1e-3,
     weight_decay: float = 0.05,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    layer_decay: float | None = None,
+    unfreeze: Mapping[int, str | Iterable[str]] | None = None,
     accumulate: int = 1,
     clip: float | None = None,
+    augment: Callable[..., Any] | None = None,
+    ema: float | Mapping[str, Any] | None = None,
+    swa: int | None = None,
+    tta: bool | Mapping[str, Any] = False,
     best: str | None = None,
     mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
@@ -68,24 +83,36 @@ def fit(
     """Train a model: exact resume, checkpoints, record and progress included.
 
     Args:
-        model: is moved to the device and trained in place.
+        model: is moved to the device and trained in place; layers of it that are in evaluation mode stay so, unless all is.
         train, val: a dataset, that is anything with ``len`` and ``[index]``, a list too (a ``Loader`` is made of it); or a
-            ``Loader``, a ``DataLoader`` or any other iterable of batches.
+            ``Loader``, a ``DataLoader`` or any other iterable of batches. ``train`` may be ``ByEpoch`` of such.
         loss: ``loss(model(*inputs), target)`` for a batch that is a tuple ending in its target, ``loss(model(batch),
-            batch)`` for a single tensor. None: the model returns its own loss, from ``model(**batch)`` for a
-            dictionary, ``model(*batch)`` for a tuple, ``model(batch)`` for a tensor; as a tensor, as ``["loss"]``,
-            ``.loss``, or the first of several.
+            batch)`` for a single tensor; ``Losses`` for several. None: the model returns its own loss, from
+            ``model(**batch)`` for a dictionary, ``model(*batch)`` for a tuple, ``model(batch)`` for a tensor; as a tensor,
+            as ``["loss"]``, ``.loss``, or the first of several.
         optimizer: one that holds the model's parameters, a function of parameter groups (``torch.optim.AdamW``), or a
-            name, for which ``lr`` and ``weight_decay`` are used.
+            name, for which ``lr``, ``weight_decay``, ``rules`` and ``layer_decay`` are used.
         epochs: a number, or a length such as ``"500 steps"``.
-        scheduler: one that holds the optimizer, a function of the optimizer, or a name such as ``"OneCycleLR"``, whose
-            length is that of the training. It is stepped with each batch or each epoch, as is customary for it.
+        scheduler: one that holds the optimizer, a function of the optimizer, a name such as ``"OneCycleLR"``, or a mapping
+            with a name and arguments of ``build_scheduler``: ``{"name": "CosineAnnealingLR", "warmup": 0.05}``. Its length
+            is that of the training. It is stepped with each batch or each epoch, as ``steps_per`` says; the plateau
+            scheduler with the value of ``best``, without ``val`` with the training loss.
         metrics: names to functions ``metric(output, target)``, for validation.
-        compute: instead of loss and metrics: from (model, batch) to a loss, or to values by name with ``"loss"``.
+        compute: instead of loss and metrics: from (model, batch) to a loss, or to values by name with ``"loss"``, which
+            are all logged. ``Distillation`` is one.
         run: the folder. Default: the first free one of runs/fit, runs/fit-2, ...
         batch_size, transform, val_transform, workers, normalize: of the loaders that are made of datasets.
-        lr, weight_decay: for an optimizer that is given as a name.
-        accumulate, clip: batches a step, and the largest norm of the gradient; see ``Run.step``.
+        lr, weight_decay, rules, layer_decay: of ``param_groups``, for an optimizer that is given as a name.
+        unfreeze: from epochs to what is trained from then on; see ``Unfreezing``.
+        accumulate, clip: batches a step, and the largest norm of the gradient; see ``Run.step``. Not for LBFGS, whose step
+            measures the loss several times.
+        augment: changes training batches (pictures, labels) on the device, called with ``seed`` and ``step``:
+            ``BatchAugment``, with mixup and cutmix among its members.
+        ema: the decay of an average of the weights, or arguments of ``EMA``. Validation, and the model in the end, are of
+            the average; checkpoints have it as ``ema`` beside the model.
+        swa: the first epoch, counted from 0, whose end goes into the mean of the weights; see ``SWA``. As ``ema``, under the
+            name ``swa``; batch norm is measured again on the training data.
+        tta: validate with several views of each picture: True, or arguments of ``TTA``.
         best: the metric whose best checkpoint is kept. Default: the first of ``metrics``, else the validation loss.
         mode: whether more or less of ``best`` is better. Default: by the customary names.
         patience: stop when ``best`` got no better for so many epochs.
@@ -106,35 +133,124 @@ def fit(
         raise ConfigError(
             "transform= is for training pictures; say what validation uses: val_transform=lw.CenterCrop(128)"
         )
-    train_loader = _as_loader(train, batch_size, transform, workers, normalize, shuffle=True)
+    loaders = _as_loaders(train, batch_size, transform, workers, normalize)
     val_loader = None if val is None else _as_loader(val, 4 * batch_size, val_transform, workers, normalize)
+    watched = best if val_loader is not None else "train/loss"
     folder = Path(run) if run is not None else free_folder("runs/fit")
     with Run(folder, **run_options) as live:
         model = live.prepare(model)
-        optimizer = _as_optimizer(optimizer, model, lr, weight_decay)
-        scheduler = _as_scheduler(scheduler, optimizer, train_loader, epochs, accumulate)
-        live.register(model=model, optimizer=optimizer, **({} if scheduler is None else {"scheduler": scheduler}))
+        unfreezing = None if unfreeze is None else Unfreezing(model, unfreeze)
+        groups = {"weight_decay": weight_decay, "rules": rules, "layer_decay": layer_decay}
+        optimizer = _as_optimizer(optimizer, model, lr, groups)
+        direction = direction_of(watched, mode if watched == best else None) if _is_plateau(scheduler) else None
+        scheduler = _as_scheduler(scheduler, optimizer, loaders, epochs, accumulate, direction)
+        average = _as_average(model, ema, swa)
+        parts = {"scheduler": scheduler, ("swa" if isinstance(average, SWA) else "ema"): average}
+        live.register(model=model, optimizer=optimizer, **{n: part for n, part in parts.items() if part is not None})
+        modules = [part.to(live.device) for part in (loss, compute) if isinstance(part, nn.Module)]
+        changing = [part for module in modules for part in module.modules() if isinstance(part, Losses)]
+        judged = TTA(model, **({} if tta is True else tta)) if tta else model
         per_step = scheduler if scheduler is not None and steps_per(scheduler) == "step" else None
+        step = _Step(live, optimizer, accumulate, clip, per_step, average if isinstance(average, EMA) else None)
 
-        model.train()
-        for _ in live.epochs(epochs):
-            for batch in live.batches(train_loader):
-                with live.autocast():
-                    values = _values(evaluate(model, batch))
-                live.step(values["loss"], optimizer, accumulate=accumulate, clip=clip, scheduler=per_step)
-                live.log(loss=values["loss"])
+        if not model.training:  # else layers that are in evaluation mode are meant to be, such as frozen batch norm
+            model.train()
+        for epoch in live.epochs(epochs):
+            if unfreezing is not None:
+                unfreezing(epoch)
+            for batch in live.batches(loaders.begin(epoch)):
+                for told in changing:
+                    told.at(epoch=epoch, step=live.global_step)
+                if augment is not None:
+                    batch = _augmented(augment, batch, live)
+                live.log(step(lambda batch=batch: _values(evaluate(model, batch))))
+            if isinstance(average, SWA) and swa is not None and epoch >= swa:
+                average.update()
             if val_loader is not None:
-                with live.evaluate(model):
+                with live.evaluate(judged, *modules), _measured_weights(average, optimizer):
+                    if isinstance(average, SWA) and average.updates:
+                        update_batch_norm(model, live.batches(loaders.of(epoch)), forward=_forward)
+                        average.keep_buffers()
                     for batch in live.batches(val_loader):
                         with live.autocast():
-                            live.log(_values(evaluate(model, batch)))
+                            live.log(_values(evaluate(judged, batch)))
                 live.keep_best(best, mode)
                 if patience is not None:
                     live.stop_when(best, patience=patience, mode=mode)
             if scheduler is not None and per_step is None:
-                _step_epoch(scheduler, live, best)
+                scheduler.step(*([live.value(watched)] if takes_metric(scheduler) else []))
         kept = live.checkpoints.best(best)
+    step.close()
+    if average is not None and average.updates:
+        average.copy_to(model)
+    _switch(optimizer, "eval")
     return Fitted(model, folder, kept, read_metrics(folder))
+
+
+class _Step:
+    """Backward and step: with ``run.step``, or with a closure for LBFGS, which measures the loss as often as it likes."""
+
+    def __init__(
+        self, live: Run, optimizer: Optimizer, accumulate: int, clip: float | None, scheduler: Any, ema: EMA | None
+    ) -> None:
+        self._live, self._optimizer, self._scheduler = live, optimizer, scheduler
+        self._accumulate, self._clip = accumulate, clip
+        self._takes_closure = isinstance(optimizer, torch.optim.LBFGS)
+        if self._takes_closure and (accumulate != 1 or clip is not None or live.compute.precision == "fp16"):
+            raise ConfigError("LBFGS measures the loss several times a step: accumulate, clip and fp16 are not for it")
+        _switch(optimizer, "train")
+        # With the optimizer's own step, so that a short last group and a step that fp16 leaves out are right.
+        self._hook = None if ema is None else optimizer.register_step_post_hook(lambda *_: ema.update())
+
+    def __call__(self, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """One batch; what was measured of it, with LBFGS before the step."""
+        if self._takes_closure:
+            return self._with_closure(measure)
+        with self._live.autocast():
+            values = measure()
+        self._live.step(
+            values["loss"], self._optimizer, accumulate=self._accumulate, clip=self._clip, scheduler=self._scheduler
+        )
+        return values
+
+    def _with_closure(self, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        first: dict[str, Any] = {}
+
+        def closure() -> float:
+            self._optimizer.zero_grad()
+            with self._live.autocast():
+                values = measure()
+            values["loss"].backward()
+            if not first:
+                first.update(values)
+            return float(values["loss"].detach())
+
+        self._optimizer.step(closure)
+        self._optimizer.zero_grad()
+        if self._scheduler is not None:
+            self._scheduler.step()
+        return first
+
+    def close(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+
+class _Loaders:
+    """The training loader of each epoch. The workers of one that is over end when the next one begins."""
+
+    def __init__(self, by_epoch: ByEpoch[Any]) -> None:
+        self.by_epoch = by_epoch
+        self._present: Any = None
+
+    def of(self, epoch: int) -> Any:
+        return self.by_epoch(epoch)
+
+    def begin(self, epoch: int) -> Any:
+        before, self._present = self._present, self.of(epoch)
+        if before is not None and before is not self._present and hasattr(before, "close"):
+            before.close()
+        return self._present
 
 
 class _Computation:
@@ -149,6 +265,8 @@ class _Computation:
         inputs, target = _split(batch)
         output = model(*inputs)
         values = {"loss": self._loss(output, target)}
+        if isinstance(self._loss, Losses):
+            values = self._loss.values | values
         if not model.training:
             values |= {name: metric(output, target) for name, metric in self._metrics.items()}
         return values
@@ -208,26 +326,88 @@ def _holds_samples(data: Any) -> bool:
     return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, Loader)
 
 
+def _as_loaders(
+    data: Any,
+    batch_size: int,
+    transform: Callable[..., Any] | None,
+    workers: int | None,
+    normalize: Normalize | Mapping[str, Normalize | None] | None,
+) -> _Loaders:
+    by_epoch = data if isinstance(data, ByEpoch) else ByEpoch({0: data})
+    return _Loaders(
+        by_epoch.map(lambda data: _as_loader(data, batch_size, transform, workers, normalize, shuffle=True))
+    )
+
+
 def _as_optimizer(
-    optimizer: Optimizer | Callable[..., Optimizer] | str, model: nn.Module, lr: float, weight_decay: float
+    optimizer: Optimizer | Callable[..., Optimizer] | str, model: nn.Module, lr: float, groups: Mapping[str, Any]
 ) -> Optimizer:
+    if not isinstance(optimizer, str) and (groups["rules"] or groups["layer_decay"]):
+        raise ConfigError("rules= and layer_decay= are for an optimizer given as a name: give it lw.param_groups(...)")
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str):
-        return build_optimizer(optimizer, param_groups(model, weight_decay=weight_decay), lr=lr)
+        rates = groups["rules"] or groups["layer_decay"]
+        return build_optimizer(optimizer, param_groups(model, lr=lr if rates else None, **groups), lr=lr)
     return optimizer([p for p in model.parameters() if p.requires_grad])
 
 
-def _as_scheduler(scheduler: Any, optimizer: Optimizer, loader: Any, epochs: int | str, accumulate: int) -> Any:
-    if isinstance(scheduler, str):
-        return build_scheduler(scheduler, optimizer, total_steps=total_steps(loader, epochs, accumulate=accumulate))
+def _as_scheduler(
+    scheduler: Any,
+    optimizer: Optimizer,
+    loaders: _Loaders,
+    epochs: int | str,
+    accumulate: int,
+    direction: Literal["min", "max"] | None,
+) -> Any:
+    if isinstance(scheduler, str | Mapping):
+        asked: Any = {"name": scheduler} if isinstance(scheduler, str) else scheduler
+        lengths = {
+            f"total_{per}s": total_steps(loaders.by_epoch, epochs, accumulate=accumulate, per=per)
+            for per in ("step", "epoch")
+        }
+        return build_scheduler(optimizer=optimizer, direction=direction, **lengths, **asked)
     if scheduler is None or hasattr(scheduler, "state_dict"):
         return scheduler
     return scheduler(optimizer)
 
 
-def _step_epoch(scheduler: Any, live: Run, best: str) -> None:
-    if isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.step(live.value(best))
-    else:
-        scheduler.step()
+def _is_plateau(scheduler: Any) -> bool:
+    name = scheduler.get("name") if isinstance(scheduler, Mapping) else scheduler
+    return isinstance(name, str) and name.lower() == "reducelronplateau"
+
+
+def _as_average(model: nn.Module, ema: float | Mapping[str, Any] | None, swa: int | None) -> EMA | SWA | None:
+    if ema is not None and swa is not None:
+        raise ConfigError("ema= and swa= exclude each other: validation would not know which average to measure")
+    if swa is not None:
+        if isinstance(swa, bool) or not isinstance(swa, int) or swa < 0:
+            raise ConfigError(f"swa= is the first epoch of the mean, 0 or more. Found: {swa!r}")
+        return SWA(model)
+    if ema is None:
+        return None
+    return EMA(model, **ema) if isinstance(ema, Mapping) else EMA(model, ema)
+
+
+@contextlib.contextmanager
+def _measured_weights(average: EMA | SWA | None, optimizer: Optimizer) -> Iterator[None]:
+    """Where there is an average, the model has it inside."""
+    applied = average.applied() if average is not None and average.updates else contextlib.nullcontext()
+    with evaluation_weights(optimizer), applied:
+        yield
+
+
+def _augmented(augment: Callable[..., Any], batch: Any, live: Run) -> Any:
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        raise ConfigError(f"augment= needs batches of pictures and labels; this one is a {type(batch).__name__}")
+    return augment(*batch, seed=live.seed, step=live.global_step)
+
+
+def _forward(model: nn.Module, batch: Any) -> Any:
+    return model(*_split(batch)[0])
+
+
+def _switch(optimizer: Optimizer, mode: Literal["train", "eval"]) -> None:
+    """Optimizers with modes, as Schedule-Free's, are told."""
+    if callable(switch := getattr(optimizer, mode, None)):
+        switch()

@@ -86,7 +86,7 @@ GOLDEN = {
         "'RandomResize'?"
     ),
     "data=data batch_size=0 image_size=big seed=-1": (
-        "command line: image_size should be a whole number between 8 and 4096, is 'big'\n"
+        "command line: image_size should be a whole number between 8 and 4096 or a mapping of keys to values, is 'big'\n"
         "command line: batch_size should be a whole number of at least 1, is 0\n"
         "command line: seed should be a whole number of at least 0 and less than 4294967296, is -1"
     ),

@@ -1,6 +1,6 @@
 """The classification recipe: from settings to pieces, from pieces to ``fit``. It builds with public names only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._by_epoch import ByEpoch
 from .._errors import ConfigError
 from .._fit import Fitted, fit
 from .._metrics import topk_accuracy
@@ -17,6 +18,8 @@ from .._run import Run
 from .._seed import seed_everything
 from .._sheet import prediction_sheet
 from .._weights import load_weights
+from ..augment._by_name import build_mix
+from ..augment._pipeline import BatchAugment
 from ..data._augment import build_transform
 from ..data._folder import ImageFolder
 from ..data._loader import Loader
@@ -24,10 +27,13 @@ from ..data._open import open_data
 from ..data._packed import Packed
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
+from ..optim._distill import Distillation
+from ..optim._freeze import Unfreezing, freeze
 from ..optim._groups import param_groups
 from ..optim._losses import build_loss
 from ..optim._optimizers import build_optimizer
 from ..optim._schedulers import build_scheduler, total_steps
+from ..optim._several_losses import Losses
 from ._settings import TrainSettings
 
 SHEET = "predictions.png"
@@ -39,12 +45,15 @@ class Pieces:
 
     train: ImageFolder | Packed
     val: ImageFolder | Packed
-    train_loader: Loader
+    train_loader: Loader  # at the last size
     val_loader: Loader
     model: nn.Module
     loss: Callable[..., Tensor]
     optimizer: Optimizer
     scheduler: Any
+    loaders: ByEpoch[Loader]  # of all sizes
+    augment: BatchAugment | None  # of batches
+    compute: Distillation | None  # instead of the loss
 
 
 def build(settings: TrainSettings) -> Pieces:
@@ -53,24 +62,73 @@ def build(settings: TrainSettings) -> Pieces:
     seed_everything(s.seed)
     train = open_data(s.data, "train", holdout=s.holdout, on_error=s.on_error)
     val = open_data(s.data, "val", holdout=s.holdout, on_error=s.on_error)
-    augment = build_transform([(step.name, step.arguments) for step in s.augment], size=s.image_size)
-    train_loader = Loader(
-        train, s.batch_size, transform=augment, shuffle=True, drop_last=s.drop_last, workers=s.workers, seed=s.seed
-    )
-    val_loader = Loader(val, 4 * s.batch_size, transform=CenterCrop(s.image_size), workers=s.workers)
+    loaders = s.sizes.map(lambda size: _train_loader(s, train, size))
+    val_loader = Loader(val, 4 * s.batch_size, transform=CenterCrop(s.last_size), workers=s.workers)
+    augment = build_mix([(mix.name, mix.arguments) for mix in s.mix], classes=len(train.classes))
     model = build_model(s.model.name, num_classes=len(train.classes), **s.model.arguments)
     if s.weights is not None:
         _start_from(model, s.weights)
-    optimizer = build_optimizer(
-        s.optimizer.name,
-        param_groups(model, weight_decay=s.optimizer.weight_decay),
-        lr=s.optimizer.lr,
-        **s.optimizer.arguments,
+    if s.freeze:
+        freeze(model, *([s.freeze] if isinstance(s.freeze, str) else s.freeze))
+    if s.unfreezing is not None:
+        Unfreezing(model, s.unfreezing)  # a pattern without a match is said now
+    optimizer = build_optimizer(s.optimizer.name, _groups(s, model), lr=s.optimizer.lr, **s.optimizer.arguments)
+    lengths = {
+        f"total_{per}s": total_steps(loaders, s.epochs, accumulate=s.accumulate, per=per) for per in ("step", "epoch")
+    }
+    scheduler = build_scheduler(
+        s.scheduler.name, optimizer, warmup=s.scheduler.warmup, per=s.scheduler.per, direction="max",
+        **lengths, **s.scheduler.arguments,
+    )  # fmt: skip
+    loss = _loss(s)
+    compute = _distillation(s, loss, len(train.classes))
+    return Pieces(train, val, loaders.last, val_loader, model, loss, optimizer, scheduler, loaders, augment, compute)
+
+
+def _train_loader(s: TrainSettings, train: ImageFolder | Packed, size: int) -> Loader:
+    transform = build_transform([(step.name, step.arguments) for step in s.augment], size=size)
+    return Loader(
+        train, s.batch_size, transform=transform, shuffle=True, drop_last=s.drop_last, workers=s.workers, seed=s.seed
     )
-    steps = total_steps(train_loader, s.epochs, accumulate=s.accumulate)
-    scheduler = build_scheduler(s.scheduler.name, optimizer, total_steps=steps, **s.scheduler.arguments)
-    loss = build_loss(s.loss.name, **s.loss.arguments)
-    return Pieces(train, val, train_loader, val_loader, model, loss, optimizer, scheduler)
+
+
+def _groups(s: TrainSettings, model: nn.Module) -> list[dict[str, Any]]:
+    rates = s.optimizer.rules or s.optimizer.layer_decay is not None
+    return param_groups(
+        model,
+        weight_decay=s.optimizer.weight_decay,
+        lr=s.optimizer.lr if rates else None,
+        rules=s.optimizer.rules,
+        layer_decay=s.optimizer.layer_decay,
+    )
+
+
+def _loss(s: TrainSettings) -> Callable[..., Tensor]:
+    """The one loss as it is, or several with their weights."""
+    if not isinstance(s.loss, list) and s.loss.weight == 1 and s.loss.log_as is None:
+        return build_loss(s.loss.name, **s.loss.arguments)
+    listed = s.loss if isinstance(s.loss, list) else [s.loss]
+    phases = {
+        phase: {loss.shown_name: (build_loss(loss.name, **loss.arguments), loss.course) for loss in listed
+                if loss.phase in ("both", phase)}
+        for phase in ("train", "val")
+    }  # fmt: skip
+    losses = Losses(phases["train"], evaluation=phases["val"])
+    losses.at(epoch=0)
+    return losses
+
+
+def _distillation(s: TrainSettings, loss: Callable[..., Tensor], classes: int) -> Distillation | None:
+    if s.distill is None:
+        return None
+    asked = s.distill
+    state = torch.get_rng_state()  # to build the teacher must not change what the model begins with
+    teacher = build_model(asked.model.name, num_classes=classes, **asked.model.arguments)
+    torch.set_rng_state(state)
+    load_weights(teacher, asked.weights)
+    return Distillation(
+        teacher, loss, weight=asked.weight, temperature=asked.temperature, metrics={"top1": topk_accuracy}
+    )
 
 
 def train(settings: TrainSettings, **run_options: Any) -> Fitted:
@@ -78,15 +136,21 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
     pieces = build(settings)
     fitted = fit(
         pieces.model,
-        pieces.train_loader,
+        pieces.loaders,
         pieces.val_loader,
-        loss=pieces.loss,
+        loss=pieces.loss if pieces.compute is None else None,
+        compute=pieces.compute,
         optimizer=pieces.optimizer,
         scheduler=pieces.scheduler,
         metrics={"top1": topk_accuracy},
         epochs=settings.epochs,
+        unfreeze=settings.unfreezing,
         accumulate=settings.accumulate,
         clip=settings.clip,
+        augment=pieces.augment,
+        ema=None if settings.ema is None else settings.ema.model_dump(),
+        swa=settings.swa,
+        tta=False if settings.tta is None else settings.tta.model_dump(),
         patience=settings.patience,
         run=run_folder(settings),
         seed=settings.seed,
@@ -148,21 +212,50 @@ def dry_run(settings: TrainSettings) -> list[str]:
         f"of {len(pieces.train.classes)} classes",
         f"model      {settings.model.name}: {sum(p.numel() for p in model.parameters()):,} parameters",
         f"length     {settings.epochs} x {len(pieces.train_loader)} steps of {settings.batch_size} pictures",
+        *_parts(settings, pieces),
         f"run        {run.folder}",
         *(f"{name:<10} {reason}" for name, reason in run.compute.reasons.items()),
     ]
-    for phase, loader in (("train", pieces.train_loader), ("val", pieces.val_loader)):
-        lines.append(f"{phase:<10} {_try_batch(run, model, pieces.loss, loader, backward=phase == 'train')}")
+    for phase, loader in (("train", pieces.loaders(0)), ("val", pieces.val_loader)):
+        lines.append(f"{phase:<10} {_try_batch(run, model, pieces, loader, backward=phase == 'train')}")
     return lines
 
 
-def _try_batch(run: Run, model: nn.Module, loss: Callable[..., Tensor], loader: Loader, *, backward: bool) -> str:
+def _parts(settings: TrainSettings, pieces: Pieces) -> list[str]:
+    """A line for each part of the training that is not there by default."""
+    s = settings
+    frozen = sum(p.numel() for p in pieces.model.parameters() if not p.requires_grad)
+    rates = sorted({float(group["lr"]) for group in pieces.optimizer.param_groups})
+    found = {
+        "sizes": _listed(s.image_size) if isinstance(s.image_size, dict) else None,
+        "rates": f"{len(rates)} learning rates, {rates[0]:.3g} to {rates[-1]:.3g}" if len(rates) > 1 else None,
+        "warm-up": s.scheduler.warmup or None,
+        "mix": None if pieces.augment is None else pieces.augment.members[0],
+        "ema": s.ema,
+        "swa": None if s.swa is None else f"from epoch {s.swa} on",
+        "tta": s.tta,
+        "distill": s.distill,
+        "frozen": f"{frozen:,} parameters" if frozen else None,
+        "unfreeze": _listed(s.unfreeze) or None,
+    }
+    return [f"{name:<10} {value}" for name, value in found.items() if value is not None]
+
+
+def _listed(by_epoch: Mapping[str, Any]) -> str:
+    return ", ".join(f"{epoch}: {value}" for epoch, value in by_epoch.items())
+
+
+def _try_batch(run: Run, model: nn.Module, pieces: Pieces, loader: Loader, *, backward: bool) -> str:
     batch = run.compute.move(next(iter(loader.epoch_batches(0))))
     loader.close()
     pictures, labels = batch if loader.normalize is None else loader.normalize(batch)
+    if backward and pieces.augment is not None:
+        pictures, labels = pieces.augment(pictures, labels, seed=run.seed, step=1)
+    if isinstance(pieces.loss, nn.Module):
+        pieces.loss.to(run.device).train(backward)
     model.train(backward)
     with torch.set_grad_enabled(backward), run.autocast():
-        value = loss(model(pictures), labels)
+        value = pieces.loss(model(pictures), labels)
     if backward:
         value.backward()
         model.zero_grad()

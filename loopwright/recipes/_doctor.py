@@ -146,7 +146,7 @@ class _Doctor:
         yield Change(f"batch_size {size // 2} -> {size}", f"batch_size={size}", math.nan, size, predicted)
 
     def _packed_size(self) -> int:
-        return -(-self._settings.image_size * 8 // 7)  # the customary 256 for 224
+        return -(-self._settings.last_size * 8 // 7)  # the customary 256 for 224
 
     def _packed_loader(self) -> Loader:
         some = _Some(self._pieces.train, PACKED)
@@ -172,7 +172,7 @@ class _Doctor:
 
     def _compute_rate(self, size: int) -> float:
         """Images a second of the training step alone, on one batch of noise that is on the device already."""
-        side, device = self._settings.image_size, self._compute.device
+        side, device = self._settings.last_size, self._compute.device
         pictures = torch.randn(size, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(len(self._pieces.train.classes), (size,), device=device)
         pieces = build(self._settings)
@@ -271,7 +271,7 @@ def _report(settings: TrainSettings, found: Findings) -> list[str]:
     known = {name: value for name, value in stages.items() if not math.isnan(value)}
     most = max(known.values())
     lines = [
-        f"doctor     {settings.data}, {settings.model.name} at {settings.image_size} px, batches of {settings.batch_size}, "
+        f"doctor     {settings.data}, {settings.model.name} at {settings.last_size} px, batches of {settings.batch_size}, "
         f"on {found.device}",
         "",
         "stage      us a picture",

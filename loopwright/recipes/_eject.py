@@ -31,6 +31,8 @@ SETTINGS = frozenset({
     "optimizer", "scheduler", "loss", "augment", "weights", "accumulate", "clip", "drop_last", "holdout", "patience",
     "on_error", "deterministic",
 })  # fmt: skip
+# Those that have none yet: a program without them would train something else, so they are refused.
+REFUSED = frozenset({"mix", "ema", "swa", "tta", "distill", "freeze", "unfreeze"})
 BEST = "val/top1"
 
 LW = Name("lw", "import loopwright as lw")
@@ -148,7 +150,7 @@ def _pieces(s: TrainSettings) -> Iterator[Line]:
     scheduler = {} if _per(s) is None else {"scheduler": SCHEDULER}
     yield Statement("", Name("run.register")(model=MODEL, optimizer=OPTIMIZER, **scheduler))
     if ":" in s.model.name:
-        yield "model.train()"
+        yield Block("if not model.training:", ["model.train()"])
 
 
 def _loaders(s: TrainSettings) -> Iterator[Line]:
@@ -223,6 +225,7 @@ def _scheduler(s: TrainSettings) -> Iterator[Line]:
     name, given = s.scheduler.name, s.scheduler.arguments
     length, peak = derived_arguments(name)
     derived = {peak: s.optimizer.lr, length: _steps(s)}
+    derived |= {"mode": "max"} if _per(s) == "plateau" and ":" not in name else {}
     filled_in = {key: value for key, value in derived.items() if key is not None and key not in given}
     if ":" in name:
         made = _own(name)(OPTIMIZER, **filled_in, **given)
@@ -340,10 +343,28 @@ def _per(s: TrainSettings) -> str | None:
 def _check_rules(settings: TrainSettings) -> None:
     given = settings.model_fields_set - SETTINGS
     unknown = sorted(key for key in given if getattr(settings, key) != _default(type(settings), key))
+    unknown += _unwritten(settings)
     if unknown:
         raise ConfigError(
             "\n".join(f"{key}: eject cannot write this setting as a loop: leave it out" for key in unknown)
         )
+
+
+def _unwritten(s: TrainSettings) -> list[str]:
+    """What has no rule below a key that has one."""
+    several = isinstance(s.loss, list)
+    optimizer = s.optimizer.name.lower()
+    found = {
+        "image_size": isinstance(s.image_size, dict),
+        "loss": several,
+        "loss.weight": not several and (s.loss.weight != 1 or s.loss.log_as is not None),
+        "optimizer.name": optimizer == "lbfgs" or optimizer.endswith("schedulefree"),
+        "optimizer.rules": bool(s.optimizer.rules),
+        "optimizer.layer_decay": s.optimizer.layer_decay is not None,
+        "scheduler.warmup": bool(s.scheduler.warmup),
+        "scheduler.per": s.scheduler.per is not None,
+    }
+    return [key for key, is_set in found.items() if is_set]
 
 
 def _default(schema: type[TrainSettings], key: str) -> Any:

@@ -31,7 +31,7 @@ def find_batch(
     pieces = build(settings)
     compute.place(pieces.model)
     say(
-        f"fit-batch  {settings.data}, {settings.model.name} at {settings.image_size} px, {settings.optimizer.name}, "
+        f"fit-batch  {settings.data}, {settings.model.name} at {settings.last_size} px, {settings.optimizer.name}, "
         f"{compute.precision} on {compute.device}"
     )
     found = fit_batch(
@@ -84,7 +84,7 @@ class _Trial:
 
     def _batch(self, size: int) -> tuple[Tensor, Tensor]:
         """As the loader's: 8-bit pictures go to the device, where they become floats."""
-        side, device = self._settings.image_size, self._compute.device
+        side, device = self._settings.last_size, self._compute.device
         pictures = torch.randint(256, (size, 3, side, side), dtype=torch.uint8, device=device)
         labels = torch.randint(len(self._pieces.train.classes), (size,), device=device)
         return self._normalize(pictures.contiguous(memory_format=torch.channels_last)), labels
