@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._by_epoch import ByEpoch as ByEpoch
     from ._checkpoints import Checkpoints as Checkpoints
     from ._checkpoints import Entry as Entry
     from ._checkpoints import read_checkpoint as read_checkpoint
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ._summary import Summary as Summary
     from ._summary import summary as summary
     from ._weights import load_weights as load_weights
+    from .augment._by_name import build_mix as build_mix
     from .augment._color import BatchColor as BatchColor
     from .augment._erase import BatchErase as BatchErase
     from .augment._geometry import BatchAffine as BatchAffine
@@ -105,12 +107,26 @@ if TYPE_CHECKING:
     from .data._view import View as View
     from .models._build import build_model as build_model
     from .models._small_resnet import small_resnet as small_resnet
+    from .models._tta import TTA as TTA
+    from .optim._average import EMA as EMA
+    from .optim._average import SWA as SWA
+    from .optim._batch_norm import update_batch_norm as update_batch_norm
+    from .optim._distill import Distillation as Distillation
+    from .optim._distill import distillation_loss as distillation_loss
+    from .optim._evaluation_weights import evaluation_weights as evaluation_weights
+    from .optim._freeze import Unfreezing as Unfreezing
+    from .optim._freeze import freeze as freeze
+    from .optim._freeze import unfreeze as unfreeze
     from .optim._groups import param_groups as param_groups
+    from .optim._layers import layer_order as layer_order
     from .optim._losses import build_loss as build_loss
     from .optim._optimizers import build_optimizer as build_optimizer
     from .optim._schedulers import build_scheduler as build_scheduler
     from .optim._schedulers import steps_per as steps_per
+    from .optim._schedulers import takes_metric as takes_metric
     from .optim._schedulers import total_steps as total_steps
+    from .optim._several_losses import Losses as Losses
+    from .optim._together import Together as Together
     from .recipes._eject import eject as eject
     from .sweeps._result import SweepResult as SweepResult
     from .sweeps._sweep import sweep as sweep
@@ -118,6 +134,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "_by_epoch": ["ByEpoch"],
     "_checkpoints": ["Checkpoints", "Entry", "read_checkpoint"],
     "_config": ["load_config"],
     "_demo": ["demo_photos"],
@@ -141,6 +158,7 @@ _WHERE = {
     "_stopping": ["direction_of"],
     "_summary": ["LayerSummary", "Summary", "summary"],
     "_weights": ["load_weights"],
+    "augment._by_name": ["build_mix"],
     "augment._color": ["BatchColor"],
     "augment._erase": ["BatchErase"],
     "augment._geometry": ["BatchAffine", "BatchFlip", "BatchResizedCrop"],
@@ -181,10 +199,19 @@ _WHERE = {
     "data._view": ["View"],
     "models._build": ["build_model"],
     "models._small_resnet": ["small_resnet"],
+    "models._tta": ["TTA"],
+    "optim._average": ["EMA", "SWA"],
+    "optim._batch_norm": ["update_batch_norm"],
+    "optim._distill": ["Distillation", "distillation_loss"],
+    "optim._evaluation_weights": ["evaluation_weights"],
+    "optim._freeze": ["Unfreezing", "freeze", "unfreeze"],
     "optim._groups": ["param_groups"],
+    "optim._layers": ["layer_order"],
     "optim._losses": ["build_loss"],
     "optim._optimizers": ["build_optimizer"],
-    "optim._schedulers": ["build_scheduler", "steps_per", "total_steps"],
+    "optim._schedulers": ["build_scheduler", "steps_per", "takes_metric", "total_steps"],
+    "optim._several_losses": ["Losses"],
+    "optim._together": ["Together"],
     "recipes._eject": ["eject"],
     "sweeps._result": ["SweepResult"],
     "sweeps._sweep": ["sweep"],
