@@ -24,7 +24,7 @@ from ..optim._groups import param_groups
 from ..optim._losses import find_loss
 from ..optim._optimizers import build_optimizer, find_optimizer
 from ..optim._schedulers import NO_SCHEDULER, build_scheduler, derived_arguments, find_scheduler, steps_per, total_steps
-from ._settings import TrainSettings
+from ._settings import LossSettings, TrainSettings
 
 SETTINGS = frozenset({
     "data", "run", "model", "image_size", "epochs", "batch_size", "workers", "seed", "device", "precision", "save_every",
@@ -155,12 +155,12 @@ def _pieces(s: TrainSettings) -> Iterator[Line]:
 
 def _loaders(s: TrainSettings) -> Iterator[Line]:
     steps = [step for step in s.augment if not _is(step, NO_AUGMENTATION)]
-    transforms = [_transform(step.name, step.arguments, s.image_size) for step in steps]
-    shown, whole = (Name("augment"), LW.CenterCrop(s.image_size)) if steps else (Name("crop"), Name("crop"))
+    transforms = [_transform(step.name, step.arguments, s.last_size) for step in steps]
+    shown, whole = (Name("augment"), LW.CenterCrop(s.last_size)) if steps else (Name("crop"), Name("crop"))
     if len(steps) > 1:
         yield Statement("transforms = ", transforms)
         transforms = [LW.Compose(Name("transforms"))]
-    yield Statement(f"{shown.text} = ", transforms[0] if steps else LW.CenterCrop(s.image_size))
+    yield Statement(f"{shown.text} = ", transforms[0] if steps else LW.CenterCrop(s.last_size))
     workers = {} if s.workers is None else {"workers": s.workers}
     drop_last = {"drop_last": True} if s.drop_last else {}
     train = LW.Loader(TRAIN, s.batch_size, transform=shown, shuffle=True, **drop_last, **workers)
@@ -248,14 +248,14 @@ def _steps(s: TrainSettings) -> Any:
 def _criterion(s: TrainSettings) -> Iterator[Line]:
     """A loss that is an object, or a function with arguments, is made once; a function alone is called by its name."""
     function = _loss_function(s)
-    if inspect.isclass(find_loss(s.loss.name)):
-        yield Statement("criterion = ", function(**s.loss.arguments))
-    elif s.loss.arguments:
-        yield Statement("criterion = ", Name("partial", "from functools import partial")(function, **s.loss.arguments))
+    if inspect.isclass(find_loss(_single(s).name)):
+        yield Statement("criterion = ", function(**_single(s).arguments))
+    elif _single(s).arguments:
+        yield Statement("criterion = ", Name("partial", "from functools import partial")(function, **_single(s).arguments))
 
 
 def _loss_function(s: TrainSettings) -> Name:
-    name = s.loss.name
+    name = _single(s).name
     if ":" in name:
         return _own(name)
     if inspect.isclass(find_loss(name)):
@@ -314,6 +314,12 @@ def _autocast(s: TrainSettings, *lines: Line) -> list[Line]:
     return [*lines] if full else [Block("with run.autocast():", lines)]
 
 
+def _single(s: TrainSettings) -> LossSettings:
+    """The loss; several are refused before it is asked for."""
+    assert not isinstance(s.loss, list)
+    return s.loss
+
+
 def _loss(s: TrainSettings) -> Name:
     return Name("criterion") if [*_criterion(s)] else _loss_function(s)
 
@@ -352,12 +358,11 @@ def _check_rules(settings: TrainSettings) -> None:
 
 def _unwritten(s: TrainSettings) -> list[str]:
     """What has no rule below a key that has one."""
-    several = isinstance(s.loss, list)
     optimizer = s.optimizer.name.lower()
     found = {
         "image_size": isinstance(s.image_size, dict),
-        "loss": several,
-        "loss.weight": not several and (s.loss.weight != 1 or s.loss.log_as is not None),
+        "loss": isinstance(s.loss, list),
+        "loss.weight": not isinstance(s.loss, list) and (s.loss.weight != 1 or s.loss.log_as is not None),
         "optimizer.name": optimizer == "lbfgs" or optimizer.endswith("schedulefree"),
         "optimizer.rules": bool(s.optimizer.rules),
         "optimizer.layer_decay": s.optimizer.layer_decay is not None,
