@@ -32,6 +32,6 @@ def check_settings(
         augment=NO_AUGMENTATION not in named,
         seed=settings.seed,
         seconds=seconds,
-        title=f"{settings.data}, {settings.model.name} at {settings.image_size} px",
+        title=f"{settings.data}, {settings.model.name} at {settings.last_size} px",
         on_verdict=on_verdict,
     )
