@@ -13,4 +13,4 @@ def summarize(settings: TrainSettings) -> Summary:
     seed_everything(s.seed)
     train = open_data(s.data, "train", holdout=s.holdout, on_error=s.on_error)
     model = build_model(s.model.name, num_classes=len(train.classes), **s.model.arguments)
-    return summary(model, (s.batch_size, 3, s.image_size, s.image_size))
+    return summary(model, (s.batch_size, 3, s.last_size, s.last_size))
