@@ -9,7 +9,7 @@ import numpy as np
 
 from ._errors import ConfigError
 from ._files import make_folder, write_json
-from ._lr_curve import FALLEN, LOST, LRCurve, read_ramps, smooth
+from ._lr_curve import FALLEN, LOST, MOST_BEYOND, LRCurve, read_ramps, smooth
 from ._lr_plot import plot_ramps, plot_runs
 from ._lr_runs import end_of, read_runs
 
@@ -94,10 +94,10 @@ def judge_ramps(curves: list[LRCurve], groups: Sequence[float], steps: int) -> F
     before, lowest = reading.levels
     lr = rounded(reading.lr)
     turn = (
-        f"and has lost {LOST:.0%} of that again at {reading.edge:.2g}; the suggestion is three quarters of the way from the "
-        "first of these to the last, in factors"
+        f"and too high from {reading.edge:.2g} on, where {LOST:.0%} of the fall are lost or the bottom is {MOST_BEYOND:g} "
+        "times lower; the suggestion is three quarters of the way from the first of these to the last, in factors"
         if reading.turns
-        else f"and does not rise up to {reading.edge:.2g}, where the ramps end: a higher end may show a higher rate"
+        else f"and not lost again up to {reading.edge:.2g}, where the ramps end: a higher end may show a higher rate"
     )
     reason = (
         f"in the mean of {_count(len(curves), 'ramp')} the loss, {before:.4g} before, has done {FALLEN:.0%} of its fall at "

@@ -15,7 +15,9 @@ from ._errors import ConfigError
 FALLEN = 0.5  # of the fall: where training has begun
 LOST = 0.3  # of the fall that is lost again: where rates are too high
 SHARE = 3 / 4  # of the way from the one to the other, in factors
+MOST_BEYOND = 4.0  # times the rate of the bottom is the edge at most: behind some bottoms the loss hardly rises
 REACH = 0.24  # decades: the standard deviation of the smoothing kernel
+_AROUND = 0.4  # decades on each side of the bottom that tell where it is
 _TURNED = 0.35  # of the fall that is lost again: what comes later is not looked at
 _LONG_BEFORE = 0.7  # of the steps that ramps reach, their median
 _UNTOUCHED = 6.0  # times below where half of the fall is done there is next to nothing of it
@@ -48,8 +50,8 @@ class Reading:
     high: float
     half: float  # where half of the fall is done
     bottom: float  # where the loss is lowest
-    edge: float  # where a part of the fall is lost again
-    turns: bool  # whether the loss rises again before the ramps end
+    edge: float  # where a part of the fall is lost again, or so far beyond the bottom
+    turns: bool  # whether that is before the ramps end
     levels: tuple[float, float]  # the loss before the fall, and at the bottom
 
 
@@ -155,10 +157,23 @@ def _read(rates: list[float], losses: np.ndarray) -> Reading:
         start = float(np.mean(before))
         bottom, half = _fallen(rates, smoothed, start, noise, first)
     lowest = float(smoothed[bottom])
-    edge = _crossing(rates, smoothed, lowest + LOST * (start - lowest), bottom, 1)
-    turns, edge = edge is not None, edge or rates[-1]
+    vertex = _vertex(rates, smoothed, bottom)
+    crossing = _crossing(rates, smoothed, lowest + LOST * (start - lowest), bottom, 1)
+    turns = crossing is not None or MOST_BEYOND * vertex <= rates[-1]
+    edge = min(crossing or rates[-1], MOST_BEYOND * vertex)
     lr = half ** (1 - SHARE) * edge**SHARE
-    return Reading(lr, half, edge, half, rates[bottom], edge, turns, (start, lowest))
+    return Reading(lr, half, edge, half, vertex, edge, turns, (start, lowest))
+
+
+def _vertex(rates: list[float], smoothed: np.ndarray, bottom: int) -> float:
+    """The rate at the lowest point of a parabola through the curve around its bottom; the bottom's own if there is none."""
+    places = np.log10(rates)
+    around = np.abs(places - places[bottom]) <= _AROUND
+    if around.sum() < 4:
+        return rates[bottom]
+    square, linear, _ = np.polyfit(places[around] - places[bottom], smoothed[around], 2)
+    shift = -linear / (2 * square) if square > 0 else math.inf
+    return float(rates[bottom] * 10**shift) if abs(shift) <= _AROUND else rates[bottom]
 
 
 def _fallen(rates: list[float], smoothed: np.ndarray, start: float, noise: float, first: int) -> tuple[int, float]:

@@ -76,7 +76,7 @@ def test_the_rates_that_are_read_are_those_of_the_curve() -> None:
     bottom = int(exact.argmin())
     fall = 2.0 - exact[bottom]
     half = fine[int(np.argmax(exact < 2.0 - fall / 2))]
-    edge = fine[bottom + int(np.argmax(exact[bottom:] > exact[bottom] + 0.3 * fall))]
+    edge = min(fine[bottom + int(np.argmax(exact[bottom:] > exact[bottom] + 0.3 * fall))], 4 * fine[bottom])
     reading = read_ramps(curves(3, noise=0.01))
     # The kernel rounds the valley, so its slopes are met a little too far out.
     assert half / 1.5 < reading.half < half * 1.5
@@ -128,8 +128,8 @@ def test_a_bad_batch_in_one_ramp_is_not_a_bad_rate() -> None:
 
 
 def test_a_loss_that_never_rises_is_said_to() -> None:
-    losses = np.array([2.0 - rate / (rate + 1e-3) for rate in RATES])
-    reading = read_ramps(curves(3, 0.01, losses=losses))
+    losses = np.array([2.0 - rate / (rate + 1.0) for rate in RATES])
+    reading = read_ramps(curves(3, 0.005, losses=losses))
     assert not reading.turns and reading.edge == RATES[-1]
 
 
