@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", default="runs/found-lr")
     asked = parser.parse_args(arguments)
 
-    train = lw.ImageFolder(lw.demo_photos(), split="train")
+    train = lw.ImageFolder(lw.demo_photos(), split="train", cache="memory")  # read once, tried often
     with lw.Run(asked.run, seed=42) as run:
         loader = lw.Loader(train, 64, transform=lw.RandomResizedCrop(asked.size), shuffle=True)
         model = run.prepare(lw.small_resnet(num_classes=10))

@@ -7,7 +7,7 @@ import functools
 import gc
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
@@ -74,6 +74,8 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from (value.__self__, value.__func__)
     elif isinstance(value, FunctionType):
         yield from _named(value)
+    elif isinstance(value, SimpleNamespace):
+        yield from vars(value).values()
     elif isinstance(value, Mapping):
         yield from value.values() if len(value) <= _MOST else ()
     elif isinstance(value, list | tuple | set | frozenset):
