@@ -18,6 +18,7 @@ SHARE = 3 / 4  # of the way from the one to the other, in factors
 MOST_BEYOND = 4.0  # times the rate of the bottom is the edge at most: behind some bottoms the loss hardly rises
 REACH = 0.24  # decades: the standard deviation of the smoothing kernel
 _AROUND = 0.4  # decades on each side of the bottom that tell where it is
+_DONE = 0.05  # of the fall is left where it is done
 _TURNED = 0.35  # of the fall that is lost again: what comes later is not looked at
 _LONG_BEFORE = 0.7  # of the steps that ramps reach, their median
 _UNTOUCHED = 6.0  # times below where half of the fall is done there is next to nothing of it
@@ -125,16 +126,20 @@ def _broke(curve: LRCurve) -> bool:
 
 
 def _table(curves: Sequence[LRCurve], length: int) -> np.ndarray:
-    """Losses, a row a ramp; a ramp that was stopped stays as bad as it was, and at least where it had come from."""
+    """Losses, a row a ramp; none counts as higher than the depth of its ramp's fall above where that began.
+
+    So a divergence, however steep, neither reaches far through the smoothing kernel nor outweighs the other ramps. A ramp
+    that was stopped by one stays so high.
+    """
     table = np.empty((len(curves), length))
     for row, curve in zip(table, curves, strict=True):
         values = np.asarray(curve.read, float)
         finite = values[np.isfinite(values)]
         if not len(finite):
             raise ConfigError("a ramp has no finite loss")
-        beyond = max(finite[-1], 2 * finite[: max(1, length // 10)].mean() - finite.min())
-        row[:] = beyond
-        row[: len(values)] = np.where(np.isfinite(values), values, beyond)
+        highest = 2 * finite[: max(1, length // 10)].mean() - finite.min()
+        row[:] = highest
+        row[: len(values)] = np.minimum(np.where(np.isfinite(values), values, highest), highest)
     return table
 
 
@@ -159,6 +164,8 @@ def _read(rates: list[float], losses: np.ndarray) -> Reading:
     lowest = float(smoothed[bottom])
     vertex = _vertex(rates, smoothed, bottom)
     crossing = _crossing(rates, smoothed, lowest + LOST * (start - lowest), bottom, 1)
+    if crossing is None:  # a floor has no bottom: it begins where the fall is done
+        vertex = _crossing(rates, smoothed, lowest + _DONE * (start - lowest), bottom, -1) or vertex
     turns = crossing is not None or MOST_BEYOND * vertex <= rates[-1]
     edge = min(crossing or rates[-1], MOST_BEYOND * vertex)
     lr = half ** (1 - SHARE) * edge**SHARE
@@ -189,7 +196,10 @@ def _fallen(rates: list[float], smoothed: np.ndarray, start: float, noise: float
 
 def _noise(rates: list[float], mean: np.ndarray, smoothed: np.ndarray, first: int) -> float:
     """The standard error of a fall: of the smoothed curve, and of the mean of the first losses that it falls from."""
-    spread = float(np.std((mean - smoothed)[: max(4, len(rates) // 2)]))
+    until = int(smoothed.argmin()) + 1  # behind it there may be a divergence, which is no noise
+    off = np.abs(mean - smoothed)
+    # Where training has ended with nothing left to learn there is no noise either: the beginning has its own.
+    spread = 1.4826 * max(float(np.median(part)) for part in (off[: max(8, len(off) // 4)], off[:until]))
     weights = _weights(np.log10(rates), REACH)
     averaged = float(np.median(weights.sum(1) ** 2 / (weights**2).sum(1)))  # losses that count in one smoothed value
     return spread * math.sqrt(1 / averaged + 1 / first)

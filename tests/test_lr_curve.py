@@ -127,10 +127,29 @@ def test_a_bad_batch_in_one_ramp_is_not_a_bad_rate() -> None:
     assert read_ramps(made).lr == pytest.approx(read_ramps(curves(5, 0.01)).lr, rel=0.05)
 
 
+def test_noise_before_the_fall_is_no_fall_where_later_there_is_none() -> None:
+    losses = np.where(np.arange(80) < 40, 2.0, 0.0) + 0.0
+    random = np.random.default_rng(0)
+    made = []
+    for _ in range(3):
+        noisy = losses + 0.1 * random.standard_normal(80) * (losses > 0)
+        made.append(LRCurve(RATES, noisy.tolist(), []))
+    reading = read_ramps(made)
+    assert RATES[36] < reading.half < RATES[44]
+
+
+def test_a_divergence_however_steep_moves_nothing_before_it() -> None:
+    mild, wild = (np.where(np.arange(80) < 60, valley(RATES), height) for height in (4.0, 1e30))
+    assert read_ramps(curves(3, 0.01, losses=wild)).lr == pytest.approx(read_ramps(curves(3, 0.01, losses=mild)).lr)
+
+
 def test_a_loss_that_never_rises_is_said_to() -> None:
     losses = np.array([2.0 - rate / (rate + 1.0) for rate in RATES])
     reading = read_ramps(curves(3, 0.005, losses=losses))
     assert not reading.turns and reading.edge == RATES[-1]
+    floor = np.array([2.0 - rate / (rate + 1e-3) for rate in RATES])
+    reading = read_ramps(curves(3, 0.005, losses=floor))
+    assert reading.turns and 2e-2 < reading.edge < 0.2
 
 
 @pytest.mark.parametrize("losses", [np.full(80, 2.0), np.linspace(2.0, 9.0, 80)])
