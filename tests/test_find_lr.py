@@ -742,8 +742,6 @@ def test_a_picture_model_of_a_loader_is_found_from_start_to_end(photos: Path) ->
     )
     torch.manual_seed(0)
     model = tiny_model()
-    found = lw.find_lr(
-        model, torch.optim.AdamW(model.parameters()), loader, loss=F.cross_entropy, low=1e-4, high=1.0, ramps=2
-    )
+    found = lw.find_lr(model, torch.optim.AdamW(model.parameters()), loader, loss=F.cross_entropy, ramps=4)
     assert 1e-4 < found.low < found.lr < found.high < 1
     assert loader.state_dict()["epoch"] == 0 and loader.skipped == []
