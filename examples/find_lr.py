@@ -24,8 +24,9 @@ def main(arguments: list[str] | None = None) -> None:
         model = run.prepare(lw.small_resnet(num_classes=10))
         optimizer = torch.optim.AdamW(lw.param_groups(model, weight_decay=0.05), lr=1e-3)
 
+        # Without low= and high= it looks for the ends by itself, which takes a few hundred steps more.
         # Model, optimizer, generators and loader are afterwards what they were: the training below does not notice.
-        found = lw.find_lr(model, optimizer, loader, loss=F.cross_entropy, ramps=3)
+        found = lw.find_lr(model, optimizer, loader, loss=F.cross_entropy, low=1e-4, high=0.3, ramps=3)
         print(found)
         found.write_json(run.folder / "lr.json")  # and found.save(run.folder / "lr.png"), with matplotlib
 

@@ -724,6 +724,16 @@ def test_the_command_makes_ramps(here: Path, capsys) -> None:
     assert code == 0 or "no learning rate can be suggested" in said.err
 
 
+def test_mixing_and_several_losses_are_part_of_what_is_tried(here: Path, capsys) -> None:
+    given = ["mix=Mixup", "loss=[cross_entropy, {name: cross_entropy, label_smoothing: 0.1, log_as: smooth}]"]
+    assert cli.main(["find-lr", "my.yaml", *given, "--mode", "runs", "--steps", "2"]) == 0
+    first = capsys.readouterr().out
+    assert cli.main(["find-lr", "my.yaml", *given, "--mode", "runs", "--steps", "2"]) == 0
+    assert capsys.readouterr().out == first
+    assert cli.main(["find-lr", "my.yaml", "--mode", "runs", "--steps", "2"]) == 0
+    assert capsys.readouterr().out != first
+
+
 def test_a_rate_is_not_written_for_another_training(here: Path, capsys) -> None:
     assert cli.main(["find-lr", "my.yaml", "optimizer=AdamW", "--write"]) == 2
     assert "put that into my.yaml first" in capsys.readouterr().err

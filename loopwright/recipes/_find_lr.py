@@ -5,6 +5,9 @@ python -m loopwright find-lr data=photos model=resnet18 optimizer=SGD
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from .._device import choose_compute
 from .._errors import ConfigError, MissingExtra
@@ -12,7 +15,7 @@ from .._find_lr import find_lr
 from .._found_lr import FoundLR, Mode
 from .._lr_curve import LRCurve
 from .._yaml_edit import write_number
-from ._classify import build
+from ._classify import Pieces, build
 from ._settings import TrainSettings
 
 KEY = "optimizer.lr"
@@ -37,14 +40,13 @@ def find_rate(
     pieces = build(settings)
     compute.place(pieces.model)
     say(
-        f"find-lr    {settings.data}, {settings.model.name} at {settings.image_size} px, {settings.optimizer.name}, "
+        f"find-lr    {settings.data}, {settings.model.name} at {settings.last_size} px, {settings.optimizer.name}, "
         f"batches of {settings.batch_size}, {compute.precision} on {compute.device}"
     )
     found = find_lr(
-        pieces.model,
+        _Whole(pieces, settings.seed),
         pieces.optimizer,
         pieces.train_loader,
-        loss=pieces.loss,
         mode=mode,
         ramps=ramps,
         steps=steps,
@@ -60,6 +62,24 @@ def find_rate(
         say(_written(found, out))
     say(f"{KEY}={found.lr!r}")
     return found
+
+
+class _Whole(nn.Module):
+    """The model with all that the settings put between a batch and its loss."""
+
+    def __init__(self, pieces: Pieces, seed: int) -> None:
+        super().__init__()
+        self.model = pieces.model
+        self._augment, self._loss, self._compute = pieces.augment, pieces.loss, pieces.compute
+        self._seed, self._step = seed, 0  # each trial begins with the first step
+
+    def forward(self, pictures: Any, labels: Any) -> Any:
+        if self._augment is not None and self.training:
+            pictures, labels = self._augment(pictures, labels, seed=self._seed, step=self._step)
+            self._step += 1
+        if self._compute is not None:
+            return self._compute(self.model, (pictures, labels))
+        return self._loss(self.model(pictures), labels)
 
 
 def write_rate(found: FoundLR, path: Path, overrides: Sequence[str], say: Callable[[str], None] = print) -> None:
