@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         # Without low= and high= it looks for the ends by itself, which takes a few hundred steps more.
         # Model, optimizer, generators and loader are afterwards what they were: the training below does not notice.
-        found = lw.find_lr(model, optimizer, loader, loss=F.cross_entropy, low=1e-4, high=0.3, ramps=3)
+        found = lw.find_lr(model, optimizer, loader, loss=F.cross_entropy, low=1e-4, high=0.3, ramps=2, steps=40)
         print(found)
         found.write_json(run.folder / "lr.json")  # and found.save(run.folder / "lr.png"), with matplotlib
 
