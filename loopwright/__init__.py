@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from ._errors import MissingExtra as MissingExtra
     from ._errors import NonFiniteError as NonFiniteError
     from ._errors import RunError as RunError
+    from ._find_lr import find_lr as find_lr
     from ._fit import Fitted as Fitted
     from ._fit import fit as fit
     from ._fit_batch import BatchFit as BatchFit
     from ._fit_batch import fit_batch as fit_batch
+    from ._found_lr import FoundLR as FoundLR
     from ._layer_hooks import LayerValues as LayerValues
     from ._layer_hooks import layer_hooks as layer_hooks
     from ._layer_hooks import record_layers as record_layers
+    from ._lr_curve import LRCurve as LRCurve
     from ._metrics import Confusion as Confusion
     from ._metrics import psnr as psnr
     from ._metrics import ssim as ssim
@@ -143,9 +146,12 @@ _WHERE = {
         "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError",
         "RunError",
     ],
+    "_find_lr": ["find_lr"],
     "_fit": ["Fitted", "fit"],
     "_fit_batch": ["BatchFit", "fit_batch"],
+    "_found_lr": ["FoundLR"],
     "_layer_hooks": ["LayerValues", "layer_hooks", "record_layers"],
+    "_lr_curve": ["LRCurve"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
     "_nested": ["map_nested"],
     "_profile": ["Profiler", "profile"],

@@ -100,7 +100,7 @@ class IterableSource:
         set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
         if set_epoch is not None:  # torch's convention for DistributedSampler
             set_epoch(epoch)
-        for generator in _own_generators(self._batches):
+        for generator in own_generators(self._batches):
             generator.manual_seed(sample_seed(seed, epoch, -1) % 2**63)
         iterator, passed = self._replayed(drawn) if drawn else self._begun()
         length = self.length()
@@ -133,7 +133,7 @@ class IterableSource:
         self._rng_at_start = state.get("rng_at_start")
 
 
-def _own_generators(batches: Any) -> list[torch.Generator]:
+def own_generators(batches: Any) -> list[torch.Generator]:
     """The generators that a ``DataLoader`` and its samplers were given, if any."""
     sampler, batch_sampler = getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)
     owners = (batches, sampler, batch_sampler, getattr(batch_sampler, "sampler", None))

@@ -1,0 +1,165 @@
+"""One training step of a trial, from its batches to its loss as a number: of a model, or a function of somebody's own.
+
+Knows nothing of learning rates.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ._device import Compute
+from ._errors import ConfigError
+from ._fit import own_loss
+from ._stepper import Stepper
+from .data._source import Batch
+
+
+class TrialStep(Protocol):
+    """What a trial repeats."""
+
+    def begin(self) -> None:
+        """Whatever a trial needs before its first step."""
+        ...
+
+    def __call__(self, batches: Sequence[Batch]) -> float:
+        """Train on the batches of one step; the mean of their losses, weighted by their samples."""
+        ...
+
+
+class ModelStep:
+    """A model and its loss: forward, backward, clip, step, for as many batches as make a step.
+
+    An optimizer whose ``step`` needs a closure (LBFGS) gets one, and the loss is that of its first evaluation.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss: Callable[..., Tensor] | None,
+        compute: Compute,
+        clip: float | None,
+    ) -> None:
+        self._model, self._optimizer, self._loss = model, optimizer, loss
+        self._compute, self._clip = compute, clip
+        self._needs_closure = _needs_closure(optimizer)
+        if self._needs_closure and compute.precision == "fp16":
+            raise ConfigError(
+                f"{type(optimizer).__name__} evaluates the loss several times a step, which a scaler of fp16 gradients "
+                "cannot follow: use precision='bf16' or 'fp32'"
+            )
+
+    def begin(self) -> None:
+        self._model.train()
+        fp16 = self._compute.precision == "fp16"
+        self._stepper = Stepper(self._optimizer, torch.amp.GradScaler(self._compute.device.type) if fp16 else None)
+
+    def __call__(self, batches: Sequence[Batch]) -> float:
+        return self._by_closure(batches) if self._needs_closure else self._at_once(batches)
+
+    def validate(self, batches: Sequence[Batch]) -> float:
+        """The mean loss over the batches in evaluation mode, which is left again."""
+        self._model.eval()
+        with torch.no_grad():
+            mean = weighted_mean([(as_number(self.loss(batch.data)), batch.samples) for batch in batches])
+        self._model.train()
+        return mean
+
+    def loss(self, batch: Any) -> Tensor:
+        with self._compute.autocast():
+            return batch_loss(self._model, batch, self._loss)
+
+    def _at_once(self, batches: Sequence[Batch]) -> float:
+        losses = []
+        for batch in batches:
+            loss = self.loss(batch.data)
+            losses.append((as_number(loss), batch.samples))
+            if not math.isfinite(losses[-1][0]):  # no step is made with it
+                return losses[-1][0]
+            self._stepper.add(loss, batch.samples, self._clip, None)
+        self._stepper.step()
+        return weighted_mean(losses)
+
+    def _by_closure(self, batches: Sequence[Batch]) -> float:
+        evaluations: list[float] = []
+        samples = sum(batch.samples for batch in batches)
+
+        def closure() -> Tensor:
+            self._optimizer.zero_grad()
+            losses = []
+            for batch in batches:
+                loss = self.loss(batch.data) * (batch.samples / samples)
+                loss.backward()
+                losses.append(loss.detach())
+            if self._clip is not None:
+                nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+            total = torch.stack(losses).sum()
+            evaluations.append(total.item())
+            return total
+
+        self._optimizer.step(closure)  # type: ignore[arg-type] - torch says float, its optimizers take a tensor
+        self._optimizer.zero_grad()
+        return evaluations[0]
+
+
+class FunctionStep:
+    """A function of somebody's own that does a whole step with a batch and returns the loss."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def begin(self) -> None:
+        pass
+
+    def __call__(self, batches: Sequence[Batch]) -> float:
+        losses = []
+        for batch in batches:
+            losses.append((as_number(self._function(batch.data)), batch.samples))
+            if not math.isfinite(losses[-1][0]):
+                return losses[-1][0]
+        return weighted_mean(losses)
+
+
+def batch_loss(model: nn.Module, batch: Any, loss: Callable[..., Tensor] | None) -> Tensor:
+    """The loss of a batch: ``loss(model(*inputs), target)`` of a tuple that ends in its target, ``loss(model(batch),
+    batch)`` of a tensor; without a loss the one that the model returns, of any batch."""
+    if loss is None:
+        return own_loss(model, batch)
+    if isinstance(batch, Tensor):
+        return loss(model(batch), batch)
+    if isinstance(batch, list | tuple) and len(batch) >= 2:
+        *inputs, target = batch
+        return loss(model(*inputs), target)
+    raise ConfigError(
+        f"loss= needs batches that are tensors or tuples ending in their target; this one is a {type(batch).__name__}. "
+        "Leave loss= out where the model returns its own, or give a function step(batch) that trains and returns the loss"
+    )
+
+
+def as_number(loss: Any) -> float:
+    """A loss as a Python number; of a mapping its ``"loss"``."""
+    if isinstance(loss, Mapping) and "loss" in loss:
+        loss = loss["loss"]
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return float(loss.detach())
+    if isinstance(loss, int | float):
+        return float(loss)
+    what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    raise ConfigError(f"a step gives its loss as one number, for example 'return loss'; this one gave {what}")
+
+
+def weighted_mean(values: Sequence[tuple[float, int]]) -> float:
+    """The mean of numbers with weights; of one number the number itself."""
+    if len(values) == 1:
+        return values[0][0]
+    return sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty

@@ -1,0 +1,118 @@
+"""``loopwright find-lr``: the learning rate that a configuration's training is to have, found by trying.
+
+python -m loopwright find-lr data=photos model=resnet18 optimizer=SGD
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .._device import choose_compute
+from .._errors import ConfigError, MissingExtra
+from .._find_lr import find_lr
+from .._found_lr import FoundLR, Mode
+from .._lr_curve import LRCurve
+from .._yaml_edit import write_number
+from ._classify import Pieces, build
+from ._settings import TrainSettings
+
+KEY = "optimizer.lr"
+NAME = "lr"
+_DO_NOT_COUNT = {"data", "run", "epochs", "workers", "seed", "device", "precision", "save_every", "patience", KEY}
+
+
+def find_rate(
+    settings: TrainSettings,
+    *,
+    mode: Mode = "ramp",
+    ramps: int = 5,
+    steps: int | None = None,
+    out: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> FoundLR:
+    """Try rates in the training that the settings stand for, and say each; the last line is the setting to use.
+
+    ``out`` is a folder for the curves: lr.json, and lr.png where matplotlib is installed.
+    """
+    compute = choose_compute(settings.device, settings.precision)
+    pieces = build(settings)
+    compute.place(pieces.model)
+    say(
+        f"find-lr    {settings.data}, {settings.model.name} at {settings.last_size} px, {settings.optimizer.name}, "
+        f"batches of {settings.batch_size}, {compute.precision} on {compute.device}"
+    )
+    found = find_lr(
+        _Whole(pieces, settings.seed),
+        pieces.optimizer,
+        pieces.train_loader,
+        mode=mode,
+        ramps=ramps,
+        steps=steps,
+        accumulate=settings.accumulate,
+        clip=settings.clip,
+        precision=compute.precision,
+        seed=settings.seed,
+        on_curve=lambda curve: say(_line(curve)),
+    )
+    for line in (found.table(), f"because    {found.reason}", f"between    {found.low:.2g} and {found.high:.2g}"):
+        say(line)
+    if out is not None:
+        say(_written(found, out))
+    say(f"{KEY}={found.lr!r}")
+    return found
+
+
+class _Whole(nn.Module):
+    """The model with all that the settings put between a batch and its loss."""
+
+    def __init__(self, pieces: Pieces, seed: int) -> None:
+        super().__init__()
+        self.model = pieces.model
+        self._augment, self._loss, self._compute = pieces.augment, pieces.loss, pieces.compute
+        self._seed, self._step = seed, 0  # each trial begins with the first step
+
+    def forward(self, pictures: Any, labels: Any) -> Any:
+        if self._augment is not None and self.training:
+            pictures, labels = self._augment(pictures, labels, seed=self._seed, step=self._step)
+            self._step += 1
+        if self._compute is not None:
+            return self._compute(self.model, (pictures, labels))
+        return self._loss(self.model(pictures), labels)
+
+
+def write_rate(found: FoundLR, path: Path, overrides: Sequence[str], say: Callable[[str], None] = print) -> None:
+    """Put the rate into a configuration file; see ``check_overrides``."""
+    check_overrides(path, overrides)
+    write_number(path, KEY, found.lr)
+    say(f"written    {path}: {KEY} is {found.lr!r}, all else is as it was")
+
+
+def check_overrides(path: Path | None, overrides: Sequence[str]) -> None:
+    """Refuse to write a rate where it would be used with another training than the one that it was found with."""
+    if path is None:
+        raise ConfigError(
+            "--write puts the rate into a configuration file: name one, loopwright find-lr CONFIG.yaml --write"
+        )
+    others = [text for text in overrides if text.partition("=")[0].strip() not in _DO_NOT_COUNT]
+    if others:
+        raise ConfigError(
+            f"--write: the rate would be found with {' '.join(others)} and used without: put that into {path} first, or "
+            "leave --write out"
+        )
+
+
+def _line(curve: LRCurve) -> str:
+    end = curve.stopped or "to its end"
+    tried = f"{curve.lr[0]:.2g}" if curve.lr[0] == curve.lr[-1] else f"{curve.lr[0]:.2g} .. {curve.lr[-1]:.2g}"
+    losses = f"loss {curve.smoothed[0]:.4g}, at best {min(curve.smoothed):.4g}"
+    return f"tried      {tried:<20} {len(curve.lr):>4} steps, {losses}, {end}"
+
+
+def _written(found: FoundLR, out: Path) -> str:
+    table = found.write_json(out / f"{NAME}.json")
+    try:
+        return f"curves     {table}, {found.save(out / f'{NAME}.png')}"
+    except MissingExtra as missing:
+        return f"curves     {table}; no picture: {missing}"
