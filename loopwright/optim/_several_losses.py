@@ -115,12 +115,13 @@ class _Weighted:
 def _pair(name: str, given: Any) -> tuple[Loss, Numbers]:
     if not isinstance(name, str) or not name or name == TOTAL or "." in name:
         raise ConfigError(f"Losses: a name is text without dots, and not {TOTAL!r}, which is the sum. Found: {name!r}")
-    loss: Any
-    loss, weight = given if isinstance(given, tuple | list) and len(given) == 2 else (given, 1.0)
+    is_pair = isinstance(given, tuple | list) and len(given) == 2
+    pair: tuple[Any, Any] = (given[0], given[1]) if is_pair else (given, 1.0)
+    loss: Any = pair[0]
     if not callable(loss) or isinstance(loss, type):
         hint = ": call the class first" if isinstance(loss, type) else ""
         raise ConfigError(f"Losses: {name!r} must be a loss or a pair (loss, weight). Found: {given!r}{hint}")
-    return loss, weight
+    return pair
 
 
 def _single(value: Any, name: str) -> Tensor:
