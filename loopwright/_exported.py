@@ -115,7 +115,7 @@ def export(
     if normalize and chosen == "safetensors":
         raise ConfigError("normalize= is for programs: safetensors holds weights and computes nothing")
     facts = _facts(trained, normalize)
-    trained.model.to("cpu", memory_format=torch.contiguous_format).eval()
+    trained.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     if chosen == "safetensors":
         content = _safetensors(trained.model, facts)
         difference, allowed, compared = 0.0, 0.0, "all weights"
