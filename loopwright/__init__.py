@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ._errors import MissingExtra as MissingExtra
     from ._errors import NonFiniteError as NonFiniteError
     from ._errors import RunError as RunError
+    from ._evaluation import Evaluation as Evaluation
+    from ._evaluation import evaluate as evaluate
+    from ._exported import Exported as Exported
+    from ._exported import export as export
     from ._find_lr import find_lr as find_lr
     from ._fit import Fitted as Fitted
     from ._fit import fit as fit
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from ._metrics import ssim as ssim
     from ._metrics import topk_accuracy as topk_accuracy
     from ._nested import map_nested as map_nested
+    from ._predictions import Predictions as Predictions
+    from ._predictions import predict as predict
     from ._profile import Profiler as Profiler
     from ._profile import profile as profile
     from ._record import read_metrics as read_metrics
@@ -54,6 +60,8 @@ if TYPE_CHECKING:
     from ._summary import LayerSummary as LayerSummary
     from ._summary import Summary as Summary
     from ._summary import summary as summary
+    from ._trained import TrainedModel as TrainedModel
+    from ._trained import open_model as open_model
     from ._weights import load_weights as load_weights
     from .augment._by_name import build_mix as build_mix
     from .augment._color import BatchColor as BatchColor
@@ -146,6 +154,8 @@ _WHERE = {
         "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError",
         "RunError",
     ],
+    "_evaluation": ["Evaluation", "evaluate"],
+    "_exported": ["Exported", "export"],
     "_find_lr": ["find_lr"],
     "_fit": ["Fitted", "fit"],
     "_fit_batch": ["BatchFit", "fit_batch"],
@@ -154,6 +164,7 @@ _WHERE = {
     "_lr_curve": ["LRCurve"],
     "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
     "_nested": ["map_nested"],
+    "_predictions": ["Predictions", "predict"],
     "_profile": ["Profiler", "profile"],
     "_record": ["read_metrics", "read_run"],
     "_replay": ["Replayed", "replay"],
@@ -163,6 +174,7 @@ _WHERE = {
     "_sheet": ["picture_grid", "prediction_sheet"],
     "_stopping": ["direction_of"],
     "_summary": ["LayerSummary", "Summary", "summary"],
+    "_trained": ["TrainedModel", "open_model"],
     "_weights": ["load_weights"],
     "augment._by_name": ["build_mix"],
     "augment._color": ["BatchColor"],

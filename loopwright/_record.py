@@ -5,6 +5,7 @@ config.yaml        the whole resolved configuration
 environment.json   commit, packages, hardware; code.patch holds uncommitted changes
 metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
 speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
+classes.json       the names of the classes in the order of the model's outputs, where the run was told them
 log.txt            everything printed
 nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
@@ -19,7 +20,7 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ from ._lock import LOCK, FolderLock, holder
 
 RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
-NONFINITE, REPLAYS = "nonfinite.json", "replays"
+NONFINITE, REPLAYS, CLASSES = "nonfinite.json", "replays", "classes.json"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, NONFINITE)
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, NONFINITE, CLASSES)
 _LEFT_OVER = re.compile(
-    r"\.(run\.json|config\.yaml|environment\.json|code\.patch|nonfinite\.json)\.\d+\.tmp|\.probe\.\d+"
+    r"\.(run\.json|config\.yaml|environment\.json|code\.patch|nonfinite\.json|classes\.json)\.\d+\.tmp|\.probe\.\d+"
 )  # by a kill
 
 
@@ -118,6 +119,17 @@ class Record:
         if patch:
             replace_file(self.folder / PATCH, patch, sync=False)
 
+    def write_classes(self, classes: Sequence[str], *, resumes: bool) -> None:
+        """Names that would change their meaning in a run that goes on are refused."""
+        before = read_classes(self.folder) if resumes else None
+        if before is not None and before != list(classes):
+            name = next((b for b, c in zip(before, classes, strict=False) if b != c), "the number of classes")
+            raise RunError(
+                f"{self.folder / CLASSES} names {len(before)} classes, and this life would have {len(classes)} that differ "
+                f"from there on: {name}. Were class folders added or renamed? Restore them, or begin a new run"
+            )
+        write_json(self.folder / CLASSES, {"classes": list(classes)}, sync=False)
+
     def write_nonfinite(self, facts: Mapping[str, Any]) -> None:
         """Where this life ended for a number that is not finite; best effort, the error itself is told anyway."""
         with contextlib.suppress(OSError):
@@ -192,6 +204,20 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     if strange is not None:
         raise RunError(f"{path} is not the record of a run: its {strange!r} is a {type(info[strange]).__name__}")
     return info
+
+
+def read_classes(folder: str | Path) -> list[str] | None:
+    """The names of a run's classes, in the order of the model's outputs; None where it was not told them."""
+    path = Path(folder) / CLASSES
+    if not path.exists():
+        return None
+    try:
+        classes = read_json(path)["classes"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} does not hold the classes of a run ({error})") from None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{path} does not hold the classes of a run: a list of their names is expected")
+    return classes
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:

@@ -68,6 +68,7 @@ class Run:
         folder: where everything is written. New, or that of an unfinished run with the same settings.
         seed: of everything random. Default: the seed that torch has, which is recorded.
         config: the settings of this run (a dictionary, ``CfgNode``, dataclass or pydantic model), saved as config.yaml.
+        classes: their names in the order of the model's outputs, saved as classes.json: what predictions are called.
         save_every: ``"1 epoch"``, ``"500 steps"``, ``"10 minutes"``, ``"0.5 epochs"``, or several of them.
         report_every: how many steps one line of metrics.jsonl stands for, as ``"50 steps"``.
         keep_last: how many of the newest checkpoints are kept.
@@ -111,6 +112,7 @@ class Run:
         *,
         seed: int | None = None,
         config: Any = None,
+        classes: Sequence[str] | None = None,
         save_every: str | Sequence[str] = "1 epoch",
         report_every: str = "50 steps",
         keep_last: int = 2,
@@ -138,6 +140,7 @@ class Run:
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self._save_in_background: bool | Literal["auto"] = save_in_background
         self._config = None if config is None else plain(config)
+        self._classes = classes
         self._resume: bool | Literal["auto"] = resume
         self._nonfinite: Policy = check_policy(nonfinite, self.compute.precision)
         self._overwrite, self._deterministic, self._progress = overwrite, deterministic, progress
@@ -164,6 +167,8 @@ class Run:
         damaged: list[str] = []
         settings = dump_yaml(self._settings())
         self._record.check_config(settings)
+        if self._classes is not None:
+            self._record.write_classes(self._classes, resumes=resumes)
         self._make_parts()
         self._choose_seed(resumes)
         if resumes:

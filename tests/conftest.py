@@ -21,6 +21,27 @@ def photos() -> Path:
     return lw.demo_photos()
 
 
+@pytest.fixture(scope="session")
+def trained_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a tiny classifier on them, trained for two epochs; to be read only."""
+    from loopwright.recipes._classify import train
+    from loopwright.recipes._settings import TrainSettings
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    settings = {
+        "data": str(photos), "run": str(folder), "model": {"name": "small_resnet", "width": 4}, "image_size": 16,
+        "epochs": 2, "workers": 0, "device": "cpu", "optimizer": {"name": "AdamW", "lr": 0.01},
+    }  # fmt: skip
+    train(lw.load_config(settings, schema=TrainSettings), progress=False)
+    return folder
+
+
+def last_top1(run: Path) -> float:
+    """What validation measured at a run's best checkpoint."""
+    entry = lw.Checkpoints(run / "checkpoints").find("best")
+    return next(line["val/top1"] for line in lw.read_metrics(run) if "val/top1" in line and line["step"] == entry.step)
+
+
 @pytest.fixture(autouse=True)
 def _streams_are_put_back():
     """No test may leave standard streams or signal handlers changed."""

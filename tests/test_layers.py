@@ -9,7 +9,7 @@ import loopwright
 
 ROOT = Path(loopwright.__file__).parent
 
-COMMON = ("_keys", "_given", "_done")  # what commands share
+COMMON = ("_keys", "_given", "_done", "_computing")  # what commands share
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
@@ -47,8 +47,9 @@ LAYERS: list[set[str]] = [
     {"data._choice", "data._borrowed", "augment._mix", "data._loader_source", "data._stream_source"},
     {"data._loader", "augment._pipeline", "data._shard_stream"},
     {"data._stages", "data._statistics", "augment._by_name"},
-    {"_feeder", "_keeper", "_fit_batch", "_alarms", "_examiner", "_summary"},
-    {"_run"},
+    {"_feeder", "_keeper", "_fit_batch", "_alarms", "_examiner", "_summary", "data._gathered", "_trained"},
+    {"_run", "_predictions", "_exported"},
+    {"_evaluation"},
     {"_fit", "checks._verdict", "checks._probe", "checks._feed"},
     {"checks._subject", "_trial_step"},
     {"_find_lr", "checks._loss_facts", "checks._inputs", "checks._leak", "checks._pictures", "checks._agreement",

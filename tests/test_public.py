@@ -20,6 +20,7 @@ load_config load_weights map_nested mean_std open_data open_picture pack pack_fo
 prediction_sheet profile psnr read_checkpoint read_metrics read_run read_table record_layers replay seed_everything
 small_resnet ssim steps_per summary sweep takes_metric topk_accuracy total_steps unfreeze update_batch_norm write_shards
 write_table
+Evaluation Exported Predictions TrainedModel evaluate export open_model predict
 """.split()
 
 

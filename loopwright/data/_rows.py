@@ -99,6 +99,26 @@ def write_table(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
     replace_file(path, _content(kind, columns, count, path))
 
 
+def check_writable(path: str | Path, texts: Iterable[str] = ()) -> None:
+    """``DataError`` or ``MissingExtra`` where ``write_table`` could not write there, before the rows are made.
+
+    Args:
+        texts: of which some may be no Unicode, such as names of files.
+    """
+    path = Path(path)
+    kind = _format(path)
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent} to write it in")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, not a table")
+    if kind == "parquet":
+        parquet_bytes({}, path)
+    if kind not in ("json", "jsonl"):
+        odd = next((text for text in texts if not _is_unicode(text)), None)
+        if odd is not None:
+            raise DataError(f"{path}: {odd!r} is no Unicode text; only JSON can hold it: write a .json or .jsonl file")
+
+
 def read_rows(path: Path, names: Collection[str] | None = None, delimiter: str | None = None) -> Rows:
     """Read a table, only the columns of these names if they are given. Those that it lacks are left out."""
     kind = _format(path)

@@ -155,6 +155,7 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         run=run_folder(settings),
         seed=settings.seed,
         config=settings,
+        classes=pieces.train.classes,
         save_every=settings.save_every,
         device=settings.device,
         precision=settings.precision,
