@@ -77,35 +77,36 @@ def watch(
     say: Any = print,
 ) -> None:
     """Serve the report to this machine and make it anew as the runs go on, until Ctrl-C."""
-    reader, given, shown = Reader(), _listed(runs), object()
+    reader, given = Reader(), _listed(runs)
     first = compare(*reader.read(given), question)  # a mistake is said before anything is served
     try:
         server = ReportServer(port)
-    except OSError as error:
-        raise RunError(f"cannot serve on port {port} ({error.strerror}): give --port another number") from None
-    say(f"{first.headline}\nserving    {server.url}  (this machine only; Ctrl-C ends it)")
+    except (OSError, OverflowError) as error:
+        raise RunError(f"cannot serve on port {port} ({error}): give --port another number") from None
+    shown: Any = None
+
+    def show(found: Report) -> None:
+        nonlocal shown
+        shown = reader.mark
+        server.show(*live_page(found))
+        if out is not None:
+            write(found, Path(out))
 
     def make() -> bool:
-        nonlocal shown
         try:
             read = reader.read(given)
             if reader.mark == shown:
                 return False
             found = compare(*read, question)
-        except (
-            RunError,
-            ValueError,
-            OSError,
-        ) as error:  # of a folder that is being changed: the next look may find it whole
+        except (RunError, ValueError, OSError) as error:  # of a folder that is being changed: the next look may find it whole
             say(f"warning    not refreshed: {error}")
             return False
-        shown = reader.mark
-        server.show(*live_page(found))
-        if out is not None:
-            write(found, Path(out))
+        show(found)
         return True
 
     try:
+        show(first)
+        say(f"{first.headline}\nserving    {server.url}  (this machine only; Ctrl-C ends it)")
         repeat(make, every)
     except KeyboardInterrupt:
         say("")
