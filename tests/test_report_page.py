@@ -219,3 +219,16 @@ def test_a_live_page_follows_its_runs_and_keeps_its_controls(browser: Any, tmp_p
         context.close()
         server.close()
     assert re.match(r"http://127\.0\.0\.1:\d+/$", server.url)
+
+
+def test_batches_of_another_size_are_compared_by_epochs(browser: Any, tmp_path: Path) -> None:
+    make_run(tmp_path / "a", {"batch_size": 1}, 1, [0.1, 0.2, 0.3])
+    folder = make_run(tmp_path / "b", {"batch_size": 2}, 1, [0.1, 0.2, 0.3])
+    for name in ("metrics.jsonl", "speed.jsonl"):
+        (folder / name).write_text(re.sub(r'("step": \d)0', r"\1", (folder / name).read_text()))
+    report(tmp_path, tmp_path / "out")
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path / 'out' / 'report.html'}")
+    page.wait_for_selector("html[data-ready]")
+    assert page.locator('#axis [aria-pressed="true"]').inner_text() == "Epoch"
+    page.close()

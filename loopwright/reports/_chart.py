@@ -119,8 +119,9 @@ def _label(line: Line, middle: float, wanted: float, frame: Frame) -> str:
     end, left = frame.x(line.mean.steps[-1]), frame.left + frame.width + 12
     first = middle - (len(parts) - 1) * _LINE / 2 + 4
     pieces = [words(part, left, first + row * _LINE, class_=f"label {color}") for row, part in enumerate(parts)]
-    if abs(middle - wanted) > 6 or left - end > 20:  # moved away, or the line ends early
-        pieces.append(element("path", d=path([(end + 3, wanted), (left - 3, middle)]), class_=f"leader {color}"))
+    far = " far" * (left - end > 20)  # the line ends early
+    if abs(middle - wanted) > 6 or far:
+        pieces.append(element("path", d=path([(end + 3, wanted), (left - 3, middle)]), class_=f"leader{far} {color}"))
     return "".join(pieces)
 
 

@@ -66,7 +66,7 @@ def _style() -> str:
         ".grid{stroke:#e4e3df}.axis{stroke:#8b8e94}.paper{fill:#fffdfa}path{fill:none}"
         ".line{stroke-width:2.25;stroke-linejoin:round}"
         ".band{fill-opacity:.14;stroke:none}.lost{stroke-width:1.25;stroke-dasharray:4 3;opacity:.8}"
-        ".leader{stroke-width:1;opacity:.5}"
+        ".leader{stroke-width:1;opacity:.5}.far{stroke-dasharray:1 4}"
         ".interval{stroke-width:5;opacity:.28;stroke-linecap:butt}.seed{fill-opacity:.75;stroke:none}.mean{stroke-width:2.5}"
         ".line.other{stroke-width:1;opacity:.55}"
         f"{_colors(LIGHT, '#9a9ca1')}"

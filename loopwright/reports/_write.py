@@ -98,7 +98,11 @@ def watch(
             if reader.mark == shown:
                 return False
             found = compare(*read, question)
-        except (RunError, ValueError, OSError) as error:  # of a folder that is being changed: the next look may find it whole
+        except (
+            RunError,
+            ValueError,
+            OSError,
+        ) as error:  # of a folder that is being changed: the next look may find it whole
             say(f"warning    not refreshed: {error}")
             return False
         show(found)

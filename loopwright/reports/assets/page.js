@@ -63,7 +63,10 @@
     return found.length > 1 ? found : ticks(low, high, 4);
   }
   function stepTicks(low, high, about) { // of seconds: minutes and hours have round parts of their own
-    if (state.x !== "time" || high < 60) return ticks(low, high, about);
+    if (state.x !== "time" || high < 60) {
+      const all = ticks(low, high, about), whole = all.filter(Number.isInteger);
+      return state.x === "time" || whole.length < 2 ? all : whole;
+    }
     const unit = [10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400].find((size) => high / size <= about) || 86400 * Math.ceil(high / 86400 / about);
     const found = [];
     for (let at = 0; at <= high; at += unit) found.push(at);
@@ -246,7 +249,7 @@
       const name = color(line.g), end = frame.px(line.x[line.x.length - 1]);
       const group = make("g", { "data-line": line.g });
       if (Math.abs(middles[i] - wanted[i]) > 7 || edge - end > 22) {
-        group.append(make("path", { d: `M${end + 3} ${wanted[i]}L${edge - 3} ${middles[i]}`, class: `leader ${name}` }));
+        group.append(make("path", { d: `M${end + 3} ${wanted[i]}L${edge - 3} ${middles[i]}`, class: `leader ${edge - end > 22 ? "far " : ""}${name}` }));
       }
       texts[i].forEach((row, k) => {
         const y = middles[i] - ((texts[i].length - 1) * size) / 2 + 4.5 + k * size;
@@ -464,6 +467,12 @@
     }
   }
 
+  /* Runs with batches of another size end at another step: of such, epochs are what compares. */
+  function firstAxis() {
+    const ends = metricNow()?.lines.filter((line) => line.final && line.s.length).map((line) => line.s.at(-1)) || [];
+    return Math.max(...ends) > 1.05 * Math.min(...ends) && axes().includes("epoch") ? "epoch" : "step";
+  }
+
   const theme = kept();
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
   wire();
@@ -471,6 +480,7 @@
   $("theme").hidden = false;
   if (data.metrics.length) {
     for (const node of document.querySelectorAll(".controls")) node.hidden = false;
+    state.x = firstAxis();
     fillControls();
     draw();
   }
