@@ -18,6 +18,7 @@ from .commands import (
     _fit_batch,
     _pack,
     _replay,
+    _report,
     _runs,
     _stop,
     _summary,
@@ -40,6 +41,7 @@ COMMANDS = (
     _stop,
     _replay,
     _runs,
+    _report,
 )  # as --help lists them
 
 
