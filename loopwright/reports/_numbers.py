@@ -14,7 +14,7 @@ _FRACTIONS = ("accuracy", "acc", "iou", "miou", "dice", "f1", "auc", "map", "rec
 class Scale:
     """How one metric is written.
 
-    >>> Scale(is_percent=True).text(0.4127), Scale(is_percent=True).change(-0.0215), Scale(False).text(1.38864)
+    >>> Scale(is_percent=True).text(0.4127), Scale(is_percent=True).change(-0.022), Scale(False).text(1.38864)
     ('41.3 %', '−2.2 points', '1.389')
     """
 
