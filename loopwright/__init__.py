@@ -139,6 +139,8 @@ if TYPE_CHECKING:
     from .optim._several_losses import Losses as Losses
     from .optim._together import Together as Together
     from .recipes._eject import eject as eject
+    from .reports._report import Report as Report
+    from .reports._write import report as report
     from .sweeps._result import SweepResult as SweepResult
     from .sweeps._sweep import sweep as sweep
 
@@ -231,6 +233,8 @@ _WHERE = {
     "optim._several_losses": ["Losses"],
     "optim._together": ["Together"],
     "recipes._eject": ["eject"],
+    "reports._report": ["Report"],
+    "reports._write": ["report"],
     "sweeps._result": ["SweepResult"],
     "sweeps._sweep": ["sweep"],
 }  # fmt: skip

@@ -21,6 +21,7 @@ from .commands import (
     _pack,
     _predict,
     _replay,
+    _report,
     _runs,
     _stop,
     _summary,
@@ -46,6 +47,7 @@ COMMANDS = (
     _stop,
     _replay,
     _runs,
+    _report,
 )  # as --help lists them
 
 

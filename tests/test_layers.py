@@ -69,13 +69,22 @@ LAYERS: list[set[str]] = [
     {"sweeps._store", "sweeps._process", "sweeps._importance", "sweeps._table"},
     {"sweeps._result", "sweeps._worker"},
     {"sweeps._sweep"},
+    {"reports._found", "reports._curve", "reports._settings", "reports._student", "reports._thin", "reports._ticks",
+     "reports._numbers", "reports._spread", "reports._colors", "reports._svg", "reports._serve", "reports._picture"},
+    {"reports._one_run", "reports._mean"},
+    {"reports._sweep_file", "reports._group"},
+    {"reports._finding", "reports._lines", "reports._dots"},
+    {"reports._report", "reports._chart"},
+    {"reports._payload", "reports._picture_file", "reports._plot"},
+    {"reports._page"},
+    {"reports._write"},
     {f"commands.{name}" for name in COMMON},
     {f"commands.{path.stem}" for path in ROOT.glob("commands/_[a-z]*.py")} - {f"commands.{name}" for name in COMMON},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-PACKAGES = ("", "augment.", "checks.", "commands.", "data.", "models.", "optim.", "recipes.", "sweeps.")
+PACKAGES = ("", "augment.", "checks.", "commands.", "data.", "models.", "optim.", "recipes.", "reports.", "sweeps.")
 EXEMPT = {f"{package}__init__" for package in PACKAGES}
 NO_TORCH = {
     "_errors",
@@ -93,7 +102,7 @@ NO_TORCH = {
     "_config",
     "_demo",
     "cli",
-    *(name for names in LAYERS for name in names if name.startswith(("commands.", "sweeps."))),
+    *(name for names in LAYERS for name in names if name.startswith(("commands.", "reports.", "sweeps."))),
 }
 
 

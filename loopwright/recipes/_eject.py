@@ -251,7 +251,9 @@ def _criterion(s: TrainSettings) -> Iterator[Line]:
     if inspect.isclass(find_loss(_single(s).name)):
         yield Statement("criterion = ", function(**_single(s).arguments))
     elif _single(s).arguments:
-        yield Statement("criterion = ", Name("partial", "from functools import partial")(function, **_single(s).arguments))
+        yield Statement(
+            "criterion = ", Name("partial", "from functools import partial")(function, **_single(s).arguments)
+        )
 
 
 def _loss_function(s: TrainSettings) -> Name:
