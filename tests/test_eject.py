@@ -84,11 +84,6 @@ class Free(torch.optim.SGD):
     def eval(self):
         self._go(2.0, False)
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        assert self.param_groups[0]["training"]
-        return super().step(closure)
-
 class Matrices(nn.Sequential):
     def __init__(self, num_classes):
         super().__init__(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 16),
@@ -118,7 +113,8 @@ CASES = {
     "teacher": "model=small_resnet | swa=1 | epochs=3 | freeze=[stem, norm] | "
     "distill={weights: start.pt, model: small_resnet, weight: 0.7, temperature: 3} | "
     "scheduler={name: CosineAnnealingLR, per: epoch}",
-    "closure": "optimizer={name: lbfgs, lr: 0.1, max_iter: 3} | loss=[cross_entropy, {name: 'model:hinge', weight: 0.5}] | "
+    "closure": "model=model:Matrices | optimizer={name: lbfgs, lr: 0.1, max_iter: 3} | "
+    "loss=[cross_entropy, {name: 'model:hinge', weight: 0.5}] | "
     "scheduler=OneCycleLR | ema={decay: 0.8, warmup: false} | nonfinite=log",
     "modes": "optimizer={name: 'model:Free', lr: 0.1} | scheduler=none | tta={crops: 5, flip: false} | nonfinite=skip | "
     "ema=0.9 | accumulate=2",
@@ -150,14 +146,15 @@ MORE = {
     "no momentum": "optimizer={name: SGD, lr: 0.1}",
     "muon": "model=model:Matrices | optimizer={name: Muon, adamw_lr: 0.001}",
     "timm's of torch's name": "optimizer={name: timm/adafactor, lr: 0.01} | scheduler=none",
-    "lbfgs": "optimizer={name: LBFGS, lr: 0.1} | mix=CutMix | scheduler={name: StepLR, step_size: 1} | precision=bf16",
-    "lbfgs, teacher": "model=small_resnet | optimizer={name: LBFGS, lr: 0.1, max_iter: 2} | "
+    "lbfgs": "model=model:Matrices | optimizer={name: LBFGS, lr: 0.1} | "
+    "mix=CutMix | scheduler={name: StepLR, step_size: 1} | precision=bf16",
+    "lbfgs, teacher": "model=model:Matrices | optimizer={name: LBFGS, lr: 0.1, max_iter: 2} | "
     "distill={weights: start.pt, model: small_resnet}",
-    "lbfgs, rules": "optimizer={name: LBFGS, lr: 0.1, rules: {first: {frozen: true}}}",
+    "lbfgs, rules": "model=model:Matrices | optimizer={name: LBFGS, lr: 0.1, rules: {'2': {frozen: true}}}",
     "losses, phases": "loss=[{name: cross_entropy, phase: train, weight: {epoch 0: 0.5, epoch 2: 1.0}}, "
     "{name: 'model:Focal', phase: val}, {name: 'model:hinge', weight: 0.2}]",
     "losses, teacher": "model=small_resnet | loss=[cross_entropy, {name: 'model:hinge', weight: 0.1}] | "
-    "distill={weights: start.pt, model: small_resnet, weight: 0.3} | mix=Mixup",
+    "distill={weights: start.pt, model: small_resnet, weight: 0.3}",
     "a loss with a weight": "loss.weight=2",
     "a loss with a name": "loss={name: 'model:Focal', log_as: focal}",
     "own loss, teacher": "model=small_resnet | loss=model:Focal | distill={weights: start.pt, model: small_resnet}",
@@ -180,7 +177,11 @@ MORE = {
 }  # fmt: skip
 
 
-KILLED = ("swa", "swa, growing", "modes", "closure", "lbfgs, teacher", "warm-up, plateau", "frozen by a rule", "muon")
+KILLED = {  # in which steps of the optimizer
+    "swa": (2, 7), "swa, growing": (7, 9), "swa, modes": (8,), "modes": (2, 5), "closure": (3, 8), "lbfgs, teacher": (3, 8),
+    "warm-up, plateau": (4, 12), "frozen by a rule": (3, 8), "muon": (10, 22), "growing": (8, 14),
+    "losses, phases": (4, 9),
+}  # fmt: skip
 
 
 def arguments_of(text: str) -> list[str]:
@@ -189,6 +190,15 @@ def arguments_of(text: str) -> list[str]:
 
 def settings_of(arguments: str) -> TrainSettings:
     return lw.load_config(None, arguments_of(arguments), schema=TrainSettings)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """A forked process cannot use its parent's threads, and their number is part of the bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -246,15 +256,6 @@ def test_it_gives_the_same_bits(case: str, here: Path, tmp_path: Path, capsys) -
     same_runs(tmp_path / "train", tmp_path / "ejected")
 
 
-@pytest.fixture
-def one_thread():
-    """A forked process cannot use its parent's threads, and their number is part of the bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(
     ("case", "dies_at"),
     [
@@ -262,16 +263,45 @@ def one_thread():
         ("accumulate", 5),
         ("many parts", 8),
         ("teacher", 13),
-        *(pytest.param(case, at, marks=pytest.mark.slow) for case in KILLED for at in (3, 8, 12)),
+        *(pytest.param(case, at, marks=pytest.mark.slow) for case, steps in KILLED.items() for at in steps),
     ],
 )
-def test_it_goes_on_after_a_kill(case: str, dies_at: int, here: Path, tmp_path: Path, one_thread: None) -> None:
+def test_it_goes_on_after_a_kill(case: str, dies_at: int, here: Path, tmp_path: Path) -> None:
     arguments = f"{FAST} | batch_size=4 | {(CASES | MORE)[case]} | save_every=2 steps"
     assert cli.main(["train", *arguments_of(arguments), f"run={tmp_path / 'train'}"]) == 0
     main = program(eject(settings_of(arguments)), tmp_path / "ejected.py")
     child = forked(lambda: _killed(main, str(tmp_path / "ejected"), dies_at))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert lw.read_run(tmp_path / "ejected")["state"] != "finished"
+    main(str(tmp_path / "ejected"))
+    same_runs(tmp_path / "train", tmp_path / "ejected")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "many parts",
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in ("modes", "teacher", "swa, growing", "losses, phases")
+        ),
+    ],
+)
+def test_it_goes_on_after_it_was_stopped_in_its_validation(case: str, here: Path, tmp_path: Path, monkeypatch) -> None:
+    arguments = f"{FAST} | {(CASES | MORE)[case]}"
+    assert cli.main(["train", *arguments_of(arguments), f"run={tmp_path / 'train'}"]) == 0
+    main = program(eject(settings_of(arguments)), tmp_path / "ejected.py")
+    measure, measured = lw.topk_accuracy, []
+
+    def stopping(*given: Any) -> Any:
+        measured.append(1)
+        if len(measured) == 2:  # in the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return measure(*given)
+
+    monkeypatch.setattr(lw, "topk_accuracy", stopping)
+    with pytest.raises(SystemExit):
+        main(str(tmp_path / "ejected"))
     main(str(tmp_path / "ejected"))
     same_runs(tmp_path / "train", tmp_path / "ejected")
 

@@ -28,7 +28,7 @@ TAKEN = frozenset({
     "averaged", "views", "epoch", "images", "labels", "closure", "measured", "output", "task", "distillation", "loss",
     "best", "print", "len", "list",
 })  # fmt: skip
-LONG = 10**9  # steps or epochs, of a training whose length is not known here: no warm-up is longer
+LONG = {"total_steps": 10**9, "total_epochs": 10**6}  # of a training whose loader is not there: no warm-up is longer
 
 
 def own(reference: str) -> Name:
@@ -125,10 +125,10 @@ def toy_optimizer(s: TrainSettings) -> Optimizer:
 
 def toy_scheduler(s: TrainSettings) -> Any:
     """The scheduler of the toy's optimizer; None without one."""
-    length = None if total_steps([None], s.epochs) is None else LONG
+    lengths = {} if total_steps([None], s.epochs) is None else LONG
     return build_scheduler(
-        s.scheduler.name, toy_optimizer(s), total_steps=length, total_epochs=length, direction="max",
-        warmup=s.scheduler.warmup, per=s.scheduler.per, **s.scheduler.arguments,
+        s.scheduler.name, toy_optimizer(s), warmup=s.scheduler.warmup, per=s.scheduler.per, direction="max",
+        **lengths, **s.scheduler.arguments,
     )  # fmt: skip
 
 
