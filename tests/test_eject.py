@@ -51,6 +51,10 @@ class Focal(nn.Module):
 def hinge(output, labels, margin=1.0):
     return nn.functional.multi_margin_loss(output, labels, margin=margin)
 
+def spoilt(output, labels):
+    loss = nn.functional.cross_entropy(output, labels)
+    return loss * float("nan") if output.requires_grad and labels[0] % 2 == 0 else loss
+
 class Faded:
     def __init__(self, factor=0.5, size=9):
         self.factor, self.size = factor, size
@@ -117,7 +121,7 @@ CASES = {
     "loss=[cross_entropy, {name: 'model:hinge', weight: 0.5}] | "
     "scheduler=OneCycleLR | ema={decay: 0.8, warmup: false} | nonfinite=log",
     "modes": "optimizer={name: 'model:Free', lr: 0.1} | scheduler=none | tta={crops: 5, flip: false} | nonfinite=skip | "
-    "ema=0.9 | accumulate=2",
+    "ema=0.9 | accumulate=2 | loss=model:spoilt",
 }  # fmt: skip
 MORE = {
     "mixup": "mix=Mixup",
@@ -158,7 +162,7 @@ MORE = {
     "a loss with a weight": "loss.weight=2",
     "a loss with a name": "loss={name: 'model:Focal', log_as: focal}",
     "own loss, teacher": "model=small_resnet | loss=model:Focal | distill={weights: start.pt, model: small_resnet}",
-    "skip": "nonfinite=skip",
+    "skip": "nonfinite=skip | loss={name: 'model:spoilt', log_as: a} | scheduler=StepLR | scheduler.step_size=1",
     "torchvision's": "model={name: squeezenet1_1, dropout: 0.3} | image_size=32 | scheduler=none | epochs=1",
     "timm's": "model={name: timm/test_resnet, drop_rate: 0.1} | optimizer={name: lion, lr: 0.0003} | epochs=1",
     "cosine": "scheduler=cosineannealinglr | epochs=7 steps",
@@ -178,7 +182,7 @@ MORE = {
 
 
 KILLED = {  # in which steps of the optimizer
-    "swa": (2, 7), "swa, growing": (7, 9), "swa, modes": (8,), "modes": (2, 5), "closure": (3, 8), "lbfgs, teacher": (3, 8),
+    "swa": (2, 7), "swa, growing": (7, 9), "swa, modes": (8,), "modes": (2, 3), "closure": (3, 8), "lbfgs, teacher": (3, 8),
     "warm-up, plateau": (4, 12), "frozen by a rule": (3, 8), "muon": (10, 22), "growing": (8, 14),
     "losses, phases": (4, 9),
 }  # fmt: skip
@@ -461,6 +465,19 @@ def test_a_setting_without_a_rule_is_refused_by_its_name() -> None:
     assert eject(More(data="photos", another=None))
     with pytest.raises(lw.ConfigError, match="another: eject cannot write this setting"):
         eject(More(data="photos", another=0.99))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("nonfinite=skp", "should be one of 'stop', 'skip', 'lower_scale' or 'log', is 'skp': did you mean 'skip'"),
+        ("nonfnite=skip", "unknown key 'nonfnite': did you mean 'nonfinite'"),
+        ("nonfinite=lower_scale", "nonfinite='lower_scale' is for precision='fp16'"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_what_is_to_be_done_with_nan(setting: str, message: str) -> None:
+    with pytest.raises(lw.ConfigError, match=message):
+        settings_of(f"data=photos | {setting}")
 
 
 def test_a_length_that_a_scheduler_cannot_know_is_said_by_eject_too(capsys) -> None:
