@@ -100,7 +100,7 @@ CASES = {
     "per epoch": "optimizer={name: sgd, lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0} | "
     "scheduler={name: MultiStepLR, milestones: [1], gamma: 0.3} | save_every=[3 steps, 0.5 epochs]",
     "plateau": "scheduler={name: ReduceLROnPlateau, patience: 0, factor: 0.2} | epochs=3",
-    "accumulate": "accumulate=2 | drop_last=true",
+    "accumulate": "accumulate=2 | drop_last=true | ema=0.9",
     "clip": "clip=0.1 | precision=fp32 | seed=7 | loss={name: cross_entropy, label_smoothing: 0.2}",
     "augment": "augment=[{name: RandomResizedCrop, scale: [0.3, 1.0], flip: 0.0}, {name: ColorJitter, brightness: 0.4}, "
     "{name: RandomAffine, degrees: 9}]",
@@ -121,7 +121,7 @@ CASES = {
     "loss=[cross_entropy, {name: 'model:hinge', weight: 0.5}] | "
     "scheduler=OneCycleLR | ema={decay: 0.8, warmup: false} | nonfinite=log",
     "modes": "optimizer={name: 'model:Free', lr: 0.1} | scheduler=none | tta={crops: 5, flip: false} | nonfinite=skip | "
-    "ema=0.9 | accumulate=2 | loss=model:spoilt",
+    "accumulate=2 | loss=model:spoilt",
 }  # fmt: skip
 MORE = {
     "mixup": "mix=Mixup",
@@ -130,7 +130,7 @@ MORE = {
     "growing, changed": "image_size={epoch 0: 16, epoch 1: 20} | epochs=5 steps | "
     "augment=[RandomResizedCrop, {name: ColorJitter, brightness: 0.4}, {name: Resize}]",
     "ema, fp16": "ema=0.9 | precision=fp16",
-    "ema, skip": "ema={decay: 0.9, warmup: false} | nonfinite=skip | clip=0.5",
+    "ema, skip": "ema={decay: 0.9, warmup: false} | nonfinite=skip | clip=0.5 | loss=model:spoilt",
     "swa": "swa=0 | model=small_resnet | precision=bf16",
     "swa, growing": "swa=1 | image_size={epoch 0: 16, epoch 1: 20} | epochs=3 | tta=true | patience=1",
     "swa, modes": "swa=1 | optimizer={name: 'model:Free', lr: 0.1} | scheduler=none",
