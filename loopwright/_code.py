@@ -24,7 +24,7 @@ class Name:
     text: str
     needs: str = ""
 
-    def __call__(self, *arguments: Any, **named: Any) -> "Call":
+    def __call__(self, /, *arguments: Any, **named: Any) -> "Call":
         """The call of this name, with values, names and calls as arguments."""
         return Call(self, arguments, named)
 
@@ -41,6 +41,13 @@ class Call:
     function: Name
     arguments: tuple[Any, ...]
     named: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Expressions with commas between them, in parentheses where they are broken over lines: those of a ``with``."""
+
+    items: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ def show(value: Any) -> str:
     """
     if isinstance(value, Name):
         return value.text
+    if isinstance(value, Row):
+        return ", ".join(map(show, value.items))
     opening, items, closing = _parts(value)
     if not opening:
         return _literal(value)
@@ -133,6 +142,8 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
             return "[", _unnamed(value), "]"
         case tuple():
             return "(", _unnamed(value), ")"
+        case Row():
+            return "(", _unnamed(value.items), ")"
     return "", [], ""
 
 

@@ -167,6 +167,8 @@ def fit(
             if isinstance(average, SWA) and swa is not None and epoch >= swa:
                 average.update()
             if val_loader is not None:
+                for told in changing:  # a resumed run may have had no batch of this epoch before
+                    told.at(epoch=epoch, step=live.global_step)
                 with live.evaluate(judged, *modules), _measured_weights(average, optimizer):
                     if isinstance(average, SWA) and average.updates:
                         update_batch_norm(model, live.batches(loaders.of(epoch)), forward=_forward)

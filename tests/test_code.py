@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import loopwright as lw
-from loopwright._code import WIDTH, Block, Line, Name, Statement, lay_out, needed, show
+from loopwright._code import WIDTH, Block, Line, Name, Row, Statement, lay_out, needed, show
 
 RUFF = Path(sys.executable).with_name("ruff")
 TEXT = st.text(st.characters(codec="latin-1", exclude_characters="\xad") | st.sampled_from("写真'\"\\"), max_size=60)
@@ -82,3 +82,11 @@ def test_arguments_whose_names_are_no_names() -> None:
 def test_what_has_no_source_is_refused() -> None:
     with pytest.raises(lw.ConfigError, match="a object cannot be written into Python source"):
         show([object()])
+
+
+def test_the_contexts_of_a_with_are_in_parentheses_where_they_are_broken() -> None:
+    row = Row([Name("first_of_them")(1), Name("second_of_them")])
+    assert lay_out([Statement("with ", row, ":")]) == ["with first_of_them(1), second_of_them:"]
+    assert lay_out([Statement("with ", row, ":")], depth=14) == [
+        " " * 56 + "with (", " " * 60 + "first_of_them(1),", " " * 60 + "second_of_them,", " " * 56 + "):",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The parts of the optimisation in whole trainings: the three faces agree with them on, and so do lives cut short."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,31 @@ def test_cut_short_in_mid_epoch_it_ends_with_the_same_bits_and_record(tmp_path: 
     with pytest.raises(Interrupted):
         life(tmp_path / "cut", part, die_at=8)  # in the second epoch; the last checkpoint is of its second step
     assert same_bits(life(tmp_path / "cut", part), whole)
+    records = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
+    assert records[0] == records[1]
+
+
+def test_losses_that_change_are_right_in_a_validation_that_was_stopped(tmp_path: Path) -> None:
+    def train(folder: Path, stop_at: int | None = None) -> None:
+        measured: list[int] = []
+
+        def metric(output: Tensor, labels: Tensor) -> Tensor:
+            measured.append(1)
+            if len(measured) == stop_at:
+                signal.raise_signal(signal.SIGTERM)
+            return lw.topk_accuracy(output, labels)
+
+        losses = lw.Losses({"a": F.cross_entropy, "b": (F.multi_margin_loss, lambda epoch, step: epoch + step / 10)})
+        torch.manual_seed(1)
+        lw.fit(
+            tiny_model(), photographs(), photographs(), loss=losses, metrics={"top1": metric}, epochs=2, run=folder,
+            seed=7, device="cpu", progress=False,
+        )  # fmt: skip
+
+    train(tmp_path / "whole")
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", stop_at=6)  # in the second epoch's, of four batches each
+    train(tmp_path / "cut")
     records = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "cut")]
     assert records[0] == records[1]
 

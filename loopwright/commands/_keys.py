@@ -25,6 +25,8 @@ keys of train (key=value, or in CONFIG.yaml):
   freeze         patterns of parameters that are not trained          none
   unfreeze       '{epoch 0: fc, epoch 2: "*"}': trained from then on  none
   distill        a teacher: weights, model, weight, temperature       none
+  nonfinite      a loss or gradient is NaN: stop, skip, lower_scale,  stop
+                 log
   weights, accumulate, clip, drop_last, holdout, patience, on_error, deterministic: see docs/configuration.md
 
 exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for; saved and to be run again to go on:

@@ -160,6 +160,7 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         device=settings.device,
         precision=settings.precision,
         deterministic=settings.deterministic,
+        nonfinite=settings.nonfinite,
         **run_options,
     )
     write_sheet(fitted, pieces)
@@ -206,7 +207,10 @@ def write_sheet(fitted: Fitted, pieces: Pieces) -> Path:
 def dry_run(settings: TrainSettings) -> list[str]:
     """Resolve everything and try one batch of each phase; trains nothing and writes nothing. Returns the plan's lines."""
     pieces = build(settings)
-    run = Run(run_folder(settings), seed=settings.seed, device=settings.device, precision=settings.precision)
+    run = Run(
+        run_folder(settings), seed=settings.seed, device=settings.device, precision=settings.precision,
+        nonfinite=settings.nonfinite,
+    )  # fmt: skip
     model = pieces.model.to(run.device)
     lines = [
         f"data       {settings.data}: {len(pieces.train)} training and {len(pieces.val)} validation pictures "

@@ -13,6 +13,7 @@ from .._config import Named, Settings
 from .._device import choose_compute
 from .._errors import ConfigError
 from .._names import check_arguments
+from .._watch import Policy, check_policy
 from .._when import Limits, parse_spans
 from ..augment._by_name import find_mix
 from ..data._augment import NO_AUGMENTATION, find_transform
@@ -236,6 +237,7 @@ class TrainSettings(Settings):
     patience: int | None = Field(None, ge=1)  # epochs without improvement before stopping
     on_error: Literal["raise", "skip"] = "raise"  # for unreadable pictures
     deterministic: bool = False
+    nonfinite: Policy = "stop"  # where a loss or gradient is NaN or infinite
 
     @field_validator("augment", "mix", mode="before")
     @classmethod
@@ -261,6 +263,7 @@ class TrainSettings(Settings):
             raise ConfigError("swa and ema exclude each other: validation would not know which average to measure")
         if isinstance(self.loss, list):
             check_names(self.loss)
+        check_policy(self.nonfinite, self.precision)
         return self
 
     @property
