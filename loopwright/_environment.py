@@ -1,4 +1,4 @@
-"""What a run runs on: code, packages, hardware. Only looks; writes nothing."""
+"""What a run runs on: packages, driver, hardware. Only looks; writes nothing."""
 
 import functools
 import os
@@ -11,18 +11,32 @@ from typing import Any
 
 import torch
 
-from ._git import describe_code
+# Variables that numbers may depend on, or that choose the hardware; others may hold secrets.
+VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG",
+    "PYTHONHASHSEED", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "ATEN_CPU_CAPABILITY",
+    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+)  # fmt: skip
 
 
-def describe_environment(folder: Path) -> dict[str, Any]:
-    """Everything worth knowing when a run is to be repeated: plain values only."""
+def describe_environment() -> dict[str, Any]:
+    """What is worth knowing when a run is to be repeated: plain values only."""
     return {
-        "code": describe_code(folder),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "cpu": {"name": _cpu_name(), "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()},
+        "cpu": {
+            "name": _cpu_name(),
+            "cores": os.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        },
+        "memory_gib": _memory_gib(),
         "gpus": _gpus(),
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": _packages(),
     }
 
@@ -39,6 +53,22 @@ def _cpu_name() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (OSError, ValueError):
+        return None
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver."""
+    try:
+        first = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+    except (OSError, IndexError):
+        return None
+    return next((word for word in first.split() if word[:1].isdigit() and "." in word), first)
 
 
 def _gpus() -> list[dict[str, Any]]:

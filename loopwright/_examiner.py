@@ -17,7 +17,7 @@ from ._files import write_json
 from ._first_bad import FirstBad
 from ._nested import leaves
 from ._registry import Registry
-from ._replay_order import ReplayOrder
+from ._run_order import RunOrder
 from ._watch import is_loss
 
 MOST_NAMED = 20  # gradients
@@ -28,6 +28,22 @@ class NoExaminer:
 
     def look(self) -> None:
         """At a boundary."""
+
+    def note(self, error: BaseException) -> None:
+        """The run ends by an error."""
+
+
+class Ending:
+    """Ends a run that is reproduced, behind the last step that the other one came to."""
+
+    def __init__(self, step: int, cursor: Cursor, agenda: Agenda) -> None:
+        self._step, self._cursor = step, cursor
+        agenda.always = True
+
+    def look(self) -> None:
+        """At a boundary."""
+        if self._cursor.step > self._step:
+            raise SystemExit(0)
 
     def note(self, error: BaseException) -> None:
         """The run ends by an error."""
@@ -44,7 +60,7 @@ class Examiner:
 
     def __init__(
         self,
-        order: ReplayOrder,
+        order: RunOrder,
         registry: Registry,
         cursor: Cursor,
         agenda: Agenda,

@@ -143,6 +143,15 @@ def parse_json(text: str) -> Any:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
+def json_line(values: Mapping[str, Any]) -> bytes:
+    """One line of strict JSON."""
+    try:
+        line = _ENCODER.encode(dict(values))
+    except ValueError:  # a number that JSON has not
+        line = _ENCODER.encode(strict_number(dict(values)))
+    return line.encode("utf-8", "backslashreplace") + b"\n"  # half a pair of surrogates: as JSON escapes it
+
+
 class JsonLines:
     """An append-only file of one JSON object a line. Each line reaches the system in one write, so a kill tears none.
 
@@ -160,11 +169,7 @@ class JsonLines:
             self.cut(whole)
 
     def append(self, values: Mapping[str, Any]) -> None:
-        try:
-            line = _ENCODER.encode(dict(values))
-        except ValueError:  # a number that JSON has not
-            line = _ENCODER.encode(strict_number(dict(values)))
-        self._waiting.append(line.encode() + b"\n")
+        self._waiting.append(json_line(values))
         with contextlib.suppress(OSError):
             self._write_waiting()
 

@@ -185,14 +185,16 @@ def _broken_import(module_name: str, reference: str, error: ImportError) -> Conf
 def _modules_beside(missing: str) -> list[str]:
     """Names of the modules that could have been meant: of the parent package, or of the current directory."""
     parent = sys.modules.get(missing.rpartition(".")[0])
-    places = list(getattr(parent, "__path__", [])) if "." in missing else [os.getcwd()]
+    here = [str(Path.cwd()) if (order := run_order()) is None else str(order.copy_of(Path.cwd()))]
+    places = list(getattr(parent, "__path__", [])) if "." in missing else here
     return [module.name for module in pkgutil.iter_modules(places)]
 
 
 @contextmanager
 def _current_directory_importable() -> Iterator[None]:
-    here = os.getcwd()
-    if here in sys.path or "" in sys.path:
+    order = run_order()
+    here = os.getcwd() if order is None else str(order.copy_of(os.getcwd()))
+    if here in sys.path or (order is None and "" in sys.path):
         yield
         return
     sys.path.insert(0, here)

@@ -2,14 +2,15 @@
 
 run.json           id, state, command, host, times, device and why, progress
 config.yaml        the whole resolved configuration
-environment.json   commit, packages, hardware; code.patch holds uncommitted changes
+environment.json   commit and snapshot of the code, packages, hardware, data; code.patch holds uncommitted changes
+data.jsonl         one line a file of the data: its name, size and a hash of sampled bytes
 metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
 speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
 classes.json       the names of the classes in the order of the model's outputs, where the run was told them
 log.txt            everything printed
 nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
-replays/           copies of the run, in which a step was looked at
+replays/           copies of the run, in which a step was looked at, and runs that reproduced it
 """
 
 import contextlib
@@ -20,23 +21,25 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ._errors import RunError
-from ._files import JsonLines, make_folder, read_json, read_json_lines, replace_file, write_json
+from ._files import JsonLines, json_line, make_folder, read_json, read_json_lines, replace_file, write_json
 from ._lock import LOCK, FolderLock, holder
+from ._run_order import run_order
 
-RUN, CONFIG, ENVIRONMENT, PATCH = "run.json", "config.yaml", "environment.json", "code.patch"
+RUN, CONFIG, ENVIRONMENT, PATCH, DATA = "run.json", "config.yaml", "environment.json", "code.patch", "data.jsonl"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
 NONFINITE, REPLAYS, CLASSES = "nonfinite.json", "replays", "classes.json"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, METRICS, SPEED, LOG, NONFINITE, CLASSES)
+_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, DATA, METRICS, SPEED, LOG, NONFINITE, CLASSES)
 _LEFT_OVER = re.compile(
-    r"\.(run\.json|config\.yaml|environment\.json|code\.patch|nonfinite\.json|classes\.json)\.\d+\.tmp|\.probe\.\d+"
+    r"\.(run\.json|config\.yaml|environment\.json|code\.patch|data\.jsonl|nonfinite\.json|classes\.json)\.\d+\.tmp"
+    r"|\.probe\.\d+"
 )  # by a kill
 
 
@@ -79,15 +82,18 @@ class Record:
         lives = [*(self.info.get("lives") or [])]
         if self.info:
             lives.append(
-                {key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step")} | {"state": self.state}
+                {key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step", "snapshot")}
+                | {"state": self.state}
             )
+        order = run_order()
+        here = os.getcwd()
         self.info = {
             "id": self.info.get("id") or uuid.uuid4().hex[:12],
             "created": self.info.get("created") or _now(),
             **facts,
             "state": "running",
-            "command": [sys.executable, *sys.orig_argv[1:]],
-            "working_folder": os.getcwd(),
+            "command": list(order.command) if order and order.command else [sys.executable, *sys.orig_argv[1:]],
+            "working_folder": str(order.original_of(here)) if order and order.run else here,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": _now(),
@@ -115,6 +121,7 @@ class Record:
 
     def write_environment(self, environment: Mapping[str, Any], patch: str) -> None:
         write_json(self.folder / ENVIRONMENT, environment, sync=False)
+        (self.folder / DATA).unlink(missing_ok=True)
         (self.folder / PATCH).unlink(missing_ok=True)
         if patch:
             replace_file(self.folder / PATCH, patch, sync=False)
@@ -129,6 +136,12 @@ class Record:
                 f"from there on: {name}. Were class folders added or renamed? Restore them, or begin a new run"
             )
         write_json(self.folder / CLASSES, {"classes": list(classes)}, sync=False)
+
+    def write_data(self, environment: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:
+        """What is known of the data, best effort; called beside the loop."""
+        with contextlib.suppress(OSError):
+            replace_file(self.folder / DATA, b"".join(json_line(line) for line in lines), sync=False)
+            write_json(self.folder / ENVIRONMENT, environment, sync=False)
 
     def write_nonfinite(self, facts: Mapping[str, Any]) -> None:
         """Where this life ended for a number that is not finite; best effort, the error itself is told anyway."""

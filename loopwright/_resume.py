@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ._errors import RunError
 from ._record import CONFIG, RUN, is_held, read_run
-from ._replay_order import replay_order
+from ._run_order import run_order
 from ._yaml import Difference, differences, read_yaml
 
 # Settings that do not change the weights: shown when they changed, never a reason to refuse.
@@ -72,7 +72,7 @@ def free_folder(base: str | Path, settings: Mapping[str, Any] | None = None) -> 
     >>> free_folder("/nowhere/runs/woof").name
     'woof'
     """
-    base, order = Path(base), replay_order()
+    base, order = Path(base), run_order()
     if order is not None and (again := order.numbered(base)) is not None:
         return again
     names = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in itertools.count(1))

@@ -21,23 +21,24 @@ from torch.optim import Optimizer
 
 from ._agenda import Agenda
 from ._alarms import Alarms
+from ._capture import Captured, capture_code
 from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._device import choose_compute
 from ._display import Display
+from ._data_notes import DataNotes
 from ._environment import describe_environment
 from ._errors import ConfigError, RunError
-from ._examiner import Examiner, NoExaminer
+from ._examiner import Ending, Examiner, NoExaminer
 from ._feeder import Feeder
-from ._git import changes
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._memory import out_of_memory_note
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, RUN, Record
 from ._registry import Registry
-from ._replay_order import ReplayOrder, replay_order
 from ._resume import changed_settings, decide, read_settings, refuse_changes
+from ._run_order import RunOrder, run_order
 from ._seed import (
     be_deterministic,
     capture_rng,
@@ -131,8 +132,10 @@ class Run:
             raise ConfigError(f"seed must be a whole number, 0 or more and below 2**63. Found: {seed!r}")
         self._order = _order_for(folder)
         if self._order is not None:  # a copy of this run is looked at, in a process of its own
-            folder, overwrite, progress, save_every = self._order.copy, False, False, ()
+            folder, overwrite = self._order.copy, False
             resume = True if (Path(folder) / RUN).exists() else "auto"
+        if self._order is not None and self._order.step:
+            progress, save_every = False, ()
         self.folder = Path(folder)
         self.seed = seed
         self.compute = choose_compute(device, precision)
@@ -179,11 +182,27 @@ class Run:
             {"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise}
         )
         self._record.write_config(settings)
-        self._record.write_environment(describe_environment(Path.cwd()), changes(Path.cwd()))
+        self._describe()
         self._display = Display(choose_screen(self._progress, sys.stdout))
         self._tee = Tee(self.folder / LOG, self._display.erase)
         self._signals.install()
         self._announce(changed, damaged)
+
+    def _describe(self) -> None:
+        """What this life runs on, and its code."""
+        captured = self._capture()
+        self._record.update(snapshot=captured.facts.get("snapshot"))
+        environment = {"code": captured.facts, **describe_environment()}
+        self._record.write_environment(environment, captured.patch)
+        self._data = DataNotes(self._record, environment)
+
+    def _capture(self) -> Captured:
+        order, here, info = run_order(), Path.cwd(), self._record.info
+        if self._order is not None and (self._order.step or self._order.code):  # known, from the run itself
+            return Captured({"commit": None, "note": f"the code that {self._order.run} was begun with"})
+        lives = len(info["lives"])
+        name = f"{info['id']}-{lives + 1}" if lives else info["id"]
+        return capture_code(here if order is None else order.copy_of(here), name, own=self.folder)
 
     def _open_checkpoints(self) -> None:
         self.checkpoints = Checkpoints(
@@ -233,7 +252,7 @@ class Run:
             registry,
             registry.check_finite if self._watch.looks else lambda states: None,
         )
-        self._examiner = NoExaminer() if self._order is None else self._make_examiner(self._order)
+        self._examiner = self._make_examiner(self._order)
         self._signals, self._feeder = Signals(), Feeder(self.compute)
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
@@ -246,7 +265,11 @@ class Run:
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
         self._loaders: weakref.WeakSet[OwnLoader] = weakref.WeakSet()  # with workers that end with the run
 
-    def _make_examiner(self, order: ReplayOrder) -> Examiner:
+    def _make_examiner(self, order: RunOrder | None) -> NoExaminer | Ending | Examiner:
+        if order is None or not (order.step or order.until):
+            return NoExaminer()
+        if not order.step:
+            return Ending(order.until, self._cursor, self._agenda)
         return Examiner(
             order,
             self._keeper.registry,
@@ -335,6 +358,7 @@ class Run:
     def _let_go(self, facts: Mapping[str, Any]) -> None:
         self._display.erase()
         self._signals.remove()
+        self._data.close()
         for loader in self._loaders:
             loader.close()
         if self._deterministic:
@@ -419,7 +443,7 @@ class Run:
         if isinstance(loader, OwnLoader):
             self._loaders.add(loader)
         return itertools.chain.from_iterable(
-            self._loop(source)
+            self._loop(source, loader)
         )  # not a generator around one: a step less for each batch
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -601,13 +625,15 @@ class Run:
 
     # ---- batches ---------------------------------------------------------------------------------------------------
 
-    def _loop(self, source: Source) -> Iterator[Iterator[Any]]:
+    def _loop(self, source: Source, loader: Any) -> Iterator[Iterator[Any]]:
         """Which kind of loop it is shows when it starts, not when it is asked for."""
         if self._evaluation_rng is not None:
+            self._data.see(self._phase, loader)
             yield self._evaluation_loop(source)
         elif self._source is not None:
             yield self._inner_loop(source)
         else:
+            self._data.see("train", loader)
             yield self._training_loop(source)
 
     def _training_loop(self, source: Source) -> Iterator[Any]:
@@ -766,8 +792,8 @@ class Run:
             raise RunError(f"run.{name}(...) outside the run: {hint}")
 
 
-def _order_for(folder: str | Path) -> ReplayOrder | None:
-    order = replay_order()
+def _order_for(folder: str | Path) -> RunOrder | None:
+    order = run_order()
     return order if order is not None and order.means(folder) else None
 
 

@@ -106,6 +106,11 @@ class ShardStream(OwnLoader):
             return f"{self.workers} process{'es' * (self.workers > 1)}: each reads all shards and decodes its share"
         return "in this process" + (f": {self._once} can be read by one only" if self._once else ", as workers=0 asks")
 
+    @property
+    def shards(self) -> list[str]:
+        """The files of its shards; not the pipes."""
+        return [source.name for source in self._sources if source.is_file]
+
     def __iter__(self) -> Iterator[Any]:
         """One epoch, from where ``load_state_dict`` left it or from its start.
 
