@@ -21,7 +21,11 @@ from ._git import GitError, ask_git, git
 
 REFERENCES = "refs/loopwright"
 SWITCH = "LOOPWRIGHT_SNAPSHOT"  # "off": nothing is written into the repository
-MOST_BYTES, MOST_ONE, MOST_FILES = 64 << 20, 8 << 20, 4000  # of changed and new files in a snapshot; the small come first
+MOST_BYTES, MOST_ONE, MOST_FILES = (
+    64 << 20,
+    8 << 20,
+    4000,
+)  # of changed and new files in a snapshot; the small come first
 MOST_PATCH = 16 << 20
 MOST_NAMED = 200
 _LISTING_SECONDS = 2.0  # for the new files of folders that are new altogether
@@ -65,7 +69,7 @@ def capture_code(folder: Path, name: str | None, *, own: Path | None = None) -> 
 
     Args:
         folder: where the program runs.
-        name: of the snapshot's reference; None makes no snapshot.
+        name: of the snapshot's reference; without one ("") git will lose it again, None makes no snapshot.
         own: a folder whose content is no code: the run's.
     """
     try:
@@ -193,9 +197,11 @@ def _new_files(root: Path, new: list[str], choice: _Choice) -> list[str]:
     if not folders:
         return files
     try:
-        listing = git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, seconds=_LISTING_SECONDS)
+        listing = git(
+            root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, seconds=_LISTING_SECONDS
+        )
     except GitError as error:
-        choice.left_out.update({folder: f"not listed: {error}" for folder in folders})
+        choice.left_out.update(dict.fromkeys(folders, f"not listed: {error}"))
         return files
     for name in filter(None, listing.split("\0")):
         if name.endswith("/"):
@@ -253,8 +259,9 @@ def _snapshot(root: Path, status: _Status, choice: _Choice, name: str, facts: di
             modules = _capture_submodules(root, status.submodules, name)
             tree = _tree(root, status, choice.taken, modules, index)
             snapshot = _commit(root, status.commit, tree)
-            git(root, "update-ref", reference, snapshot)
-            made = {"snapshot": snapshot, "reference": reference}
+            made = {"snapshot": snapshot, "reference": reference if name else None}
+            if name:
+                git(root, "update-ref", reference, snapshot)
         except GitError as error:
             return _patch_alone(root, status, choice, facts, Path(aside), error)
         patch = "" if snapshot == status.commit else _patch(root, status, snapshot)
@@ -274,7 +281,7 @@ def _tree(
     """The tree of the folder as it is: made in an index of its own, which begins as a copy of the user's."""
     place = Path(git(root, "rev-parse", "--absolute-git-dir").removesuffix("\n"), "index")
     with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(place, variables["GIT_INDEX_FILE"])
+        shutil.copy2(place, variables["GIT_INDEX_FILE"])  # with its time: files younger than that are read again
     if files:
         given = b"".join(os.fsencode(file) + b"\0" for file in files)
         git(root, "update-index", "-z", "--add", "--remove", "--replace", "--stdin", given=given, variables=variables)
@@ -315,8 +322,12 @@ def _patch_alone(
         tree = _tree(root, status, choice.taken, {}, variables)
         patch = _patch(root, status, tree, variables=variables)
     except (GitError, OSError) as second:
-        return Captured(facts | {"note": f"the repository takes no snapshot ({error}), and there is no patch: {second}"})
-    return Captured(facts | {"note": f"the repository takes no snapshot ({error}): code.patch holds the changes"}, patch)
+        return Captured(
+            facts | {"note": f"the repository takes no snapshot ({error}), and there is no patch: {second}"}
+        )
+    return Captured(
+        facts | {"note": f"the repository takes no snapshot ({error}): code.patch holds the changes"}, patch
+    )
 
 
 def _patch(root: Path, status: _Status, *tree: str, variables: Mapping[str, str] | None = None) -> str:

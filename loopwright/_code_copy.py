@@ -34,7 +34,13 @@ class CodeCopy:
     """
 
     def __init__(
-        self, root: Path, commit: str, *, patch: Path | None = None, link: Iterable[str] | None = None, keep: bool = False
+        self,
+        root: Path,
+        commit: str,
+        *,
+        patch: Path | None = None,
+        link: Iterable[str] | None = None,
+        keep: bool = False,
     ) -> None:
         self.root, self.keep = root, keep
         self.commit = _resolved(root, commit)
@@ -106,7 +112,9 @@ def repository_of(folder: Path) -> Path:
         raise RunError(f"{folder} is in no git repository that can be used: {error}") from None
 
 
-def environment_for(copy: CodeCopy, folder: Path, import_paths: Iterable[str], old: Mapping[str, str]) -> dict[str, str]:
+def environment_for(
+    copy: CodeCopy, folder: Path, import_paths: Iterable[str], old: Mapping[str, str]
+) -> dict[str, str]:
     """Variables with which Python takes the repository's modules from the copy.
 
     Args:

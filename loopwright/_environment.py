@@ -11,12 +11,7 @@ from typing import Any
 
 import torch
 
-# Variables that numbers may depend on, or that choose the hardware; others may hold secrets.
-VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG",
-    "PYTHONHASHSEED", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "ATEN_CPU_CAPABILITY",
-    "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
-)  # fmt: skip
+from ._variables import known_variables
 
 
 def describe_environment() -> dict[str, Any]:
@@ -36,7 +31,7 @@ def describe_environment() -> dict[str, Any]:
         "driver": _driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "variables": known_variables(os.environ),
         "packages": _packages(),
     }
 

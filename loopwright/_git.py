@@ -1,4 +1,4 @@
-"""git, asked so that it changes nothing of its own accord: no hooks, no clean-up, no refreshed index. Knows nothing of runs."""
+"""git, asked so that it changes nothing of its own accord: no hooks, no clean-up, no index refreshed. Knows no runs."""
 
 import os
 import subprocess

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ._errors import ConfigError
+from ._run_order import run_order
 
 _LONGEST = 1000  # characters of a name that is compared
 _ALIKE = 0.65  # below this, two names share letters rather than a meaning
@@ -185,16 +186,14 @@ def _broken_import(module_name: str, reference: str, error: ImportError) -> Conf
 def _modules_beside(missing: str) -> list[str]:
     """Names of the modules that could have been meant: of the parent package, or of the current directory."""
     parent = sys.modules.get(missing.rpartition(".")[0])
-    here = [str(Path.cwd()) if (order := run_order()) is None else str(order.copy_of(Path.cwd()))]
-    places = list(getattr(parent, "__path__", [])) if "." in missing else here
+    places = list(getattr(parent, "__path__", [])) if "." in missing else [_code_folder()]
     return [module.name for module in pkgutil.iter_modules(places)]
 
 
 @contextmanager
 def _current_directory_importable() -> Iterator[None]:
-    order = run_order()
-    here = os.getcwd() if order is None else str(order.copy_of(os.getcwd()))
-    if here in sys.path or (order is None and "" in sys.path):
+    here = _code_folder()
+    if here in sys.path or ("" in sys.path and here == os.getcwd()):
         yield
         return
     sys.path.insert(0, here)
@@ -203,6 +202,12 @@ def _current_directory_importable() -> Iterator[None]:
     finally:
         if here in sys.path:  # the imported module may have tidied up itself
             sys.path.remove(here)
+
+
+def _code_folder() -> str:
+    """The current directory; or its copy, where other code than the present one was asked for."""
+    order = run_order()
+    return os.getcwd() if order is None else str(order.copy_of(os.getcwd()))
 
 
 def shown_samples(names: Sequence[str], most: int = 4) -> str:

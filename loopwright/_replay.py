@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,9 @@ from typing import Any
 from ._errors import RunError
 from ._files import json_text, read_json
 from ._names import shown_samples
-from ._record import CHECKPOINTS, CONFIG, METRICS, REPLAYS, RUN, SPEED, is_held, read_run
-from ._replay_order import ENVIRONMENT, ReplayOrder
+from ._record import CHECKPOINTS, CONFIG, METRICS, REPLAYS, RUN, SPEED
+from ._restart import read_finished, recorded_command, start
+from ._run_order import ENVIRONMENT, RunOrder
 
 REPORT, OUTPUT = "replay.json", "output.txt"
 
@@ -67,31 +66,13 @@ def replay(folder: str | Path, step: int, *, command: Sequence[str] | None = Non
 
 
 def _checked(folder: Path, step: int, command: Sequence[str] | None) -> dict[str, Any]:
-    if not (folder / RUN).exists():
-        raise RunError(f"{folder} is no run: it has no {RUN}. 'loopwright runs' lists those that are there")
-    info = read_run(folder)
-    if is_held(folder):
-        raise RunError(f"{folder} is being trained: stop it first (loopwright stop {folder})")
+    info = read_finished(folder)
     last = info.get("step")
     if step < 1 or (isinstance(last, int) and step > last):
         raise RunError(f"{folder} has no step {step}: its steps are 1 to {last}")
     if command is None:
-        _check_command(folder, info)
+        recorded_command(folder, info, f"say it: loopwright replay {folder} --step N --program 'python train.py ...'")
     return info
-
-
-def _check_command(folder: Path, info: dict[str, Any]) -> None:
-    """The recorded command is only started where it was recorded: a folder from elsewhere could name any program."""
-    command, host = info.get("command"), info.get("host")
-    instead = f"say it: loopwright replay {folder} --step N --program 'python train.py ...'"
-    if host != socket.gethostname():
-        raise RunError(f"{folder} was run on {host}: its program is not started here unasked; {instead}")
-    if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
-        raise RunError(f"{folder}/{RUN} does not say how it was started; {instead}")
-    if any("ipykernel" in part for part in command):
-        raise RunError(
-            f"{folder} was run in a notebook, which cannot be started again; write its loop into a file and {instead}"
-        )
 
 
 def _replay(folder: Path, info: dict[str, Any], step: int, command: Sequence[str] | None) -> Replayed:
@@ -99,7 +80,7 @@ def _replay(folder: Path, info: dict[str, Any], step: int, command: Sequence[str
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
     begun_from = _copy_run(folder, copy, info, step)
-    order = ReplayOrder(str(folder.absolute()), str((copy / "run").absolute()), step, str((copy / REPORT).absolute()))
+    order = RunOrder(str(folder.absolute()), str((copy / "run").absolute()), step, str((copy / REPORT).absolute()))
     _start(info, order, command, copy / OUTPUT)
     if not (copy / REPORT).exists():
         tail = "\n  ".join((copy / OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
@@ -153,24 +134,11 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _start(info: dict[str, Any], order: ReplayOrder, command: Sequence[str] | None, output: Path) -> None:
+def _start(info: dict[str, Any], order: RunOrder, command: Sequence[str] | None, output: Path) -> None:
     started = list(command) if command is not None else list(info["command"])
     place = Path.cwd() if command is not None else Path(str(info.get("working_folder")))
-    if not place.is_dir():
-        raise RunError(f"{order.run} was started in {place}, which is not there any more")
     with open(output, "wb") as file:
-        try:
-            subprocess.run(
-                started,
-                cwd=place,
-                env=os.environ | {ENVIRONMENT: order.text()},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        except OSError as error:
-            raise RunError(f"there is no program {started[0]!r} that can be started: {error.strerror}") from None
+        start(started, place, {ENVIRONMENT: order.text()}, file)
 
 
 def _compare(old: Path, new: Path, step: int) -> tuple[int | None, str]:

@@ -24,9 +24,9 @@ from ._alarms import Alarms
 from ._capture import Captured, capture_code
 from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
+from ._data_notes import DataNotes
 from ._device import choose_compute
 from ._display import Display
-from ._data_notes import DataNotes
 from ._environment import describe_environment
 from ._errors import ConfigError, RunError
 from ._examiner import Ending, Examiner, NoExaminer

@@ -22,6 +22,7 @@ from .commands import (
     _predict,
     _replay,
     _report,
+    _reproduce,
     _runs,
     _stop,
     _summary,
@@ -46,6 +47,7 @@ COMMANDS = (
     _data,
     _stop,
     _replay,
+    _reproduce,
     _runs,
     _report,
 )  # as --help lists them

@@ -18,10 +18,20 @@ def add(commands: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan and try one batch; train nothing")
     parser.add_argument("--resume", action="store_true", help="go on also with changed settings, or after the end")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
+    parser.add_argument(
+        "--commit",
+        metavar="REV",
+        help="with the code of a commit, branch, tag or RUN; data and run stay where they are",
+    )
     parser.set_defaults(function=_run)
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.commit is not None:
+        from .._at_commit import train_at
+
+        options = {"--dry-run": asked.dry_run, "--resume": asked.resume, "--overwrite": asked.overwrite}
+        return train_at(asked.commit, asked.settings, [name for name, is_set in options.items() if is_set])
     from ..recipes._classify import dry_run, train
 
     settings = read_settings(asked.settings)
