@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from ._record import read_run as read_run
     from ._replay import Replayed as Replayed
     from ._replay import replay as replay
+    from ._reproduce import Reproduced as Reproduced
+    from ._reproduce import reproduce as reproduce
     from ._resume import free_folder as free_folder
     from ._run import Run as Run
     from ._seed import seed_everything as seed_everything
@@ -170,6 +172,7 @@ _WHERE = {
     "_profile": ["Profiler", "profile"],
     "_record": ["read_metrics", "read_run"],
     "_replay": ["Replayed", "replay"],
+    "_reproduce": ["Reproduced", "reproduce"],
     "_resume": ["free_folder"],
     "_run": ["Run"],
     "_seed": ["seed_everything"],

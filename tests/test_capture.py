@@ -91,7 +91,10 @@ def test_the_same_code_has_the_same_snapshot(tmp_path: Path) -> None:
     folder = repository(tmp_path / "code", FILES)
     assert capture_code(folder, "clean").facts["snapshot"] == git(folder, "rev-parse", "HEAD").strip()
     write(folder, {"train.py": "lr = 0.2\n"})
-    one, other = capture_code(folder, "one").facts["snapshot"], capture_code(folder / "models", "other").facts["snapshot"]
+    one, other = (
+        capture_code(folder, "one").facts["snapshot"],
+        capture_code(folder / "models", "other").facts["snapshot"],
+    )
     assert one == other
     write(folder, {"train.py": "lr = 0.1\nlr = 0.3\n", "more.py": "1\n"})
     now = capture_code(folder, "now").facts["snapshot"]
@@ -183,7 +186,9 @@ def test_without_a_commit_or_a_repository(tmp_path: Path) -> None:
 def test_what_is_too_large_or_no_code_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = repository(tmp_path / "code", FILES)
     write(folder, {"huge.bin": "x" * 3000, "small.py": "1\n", "runs/a/run.json": "{}", "runs/a/metrics.jsonl": ""})
-    write(folder, {f"many/{number}.txt": "1" for number in range(40)} | {"runs/own/log.txt": "1", "runs/plot.py": "1\n"})
+    write(
+        folder, {f"many/{number}.txt": "1" for number in range(40)} | {"runs/own/log.txt": "1", "runs/plot.py": "1\n"}
+    )
     git(folder, "init", "--quiet", "other")
     monkeypatch.setattr(_capture, "MOST_ONE", 2000)
     monkeypatch.setattr(_capture, "MOST_FILES", 30)
@@ -256,7 +261,9 @@ def test_a_run_outside_git_says_what_is_missing(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_inventory_names_what_changed(tmp_path: Path) -> None:
-    write(tmp_path, {f"{split}/{c}/{n}.png": f"{split}{c}{n}" for split in ("train", "val") for c in "ab" for n in "123"})
+    write(
+        tmp_path, {f"{split}/{c}/{n}.png": f"{split}{c}{n}" for split in ("train", "val") for c in "ab" for n in "123"}
+    )
     dataset = lw.ImageFolder(tmp_path / "train")
     old = list(inventory(dataset).lines())
     assert what_changed(old, inventory(dataset).lines()) == []
