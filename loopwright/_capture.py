@@ -21,11 +21,7 @@ from ._git import GitError, ask_git, git
 
 REFERENCES = "refs/loopwright"
 SWITCH = "LOOPWRIGHT_SNAPSHOT"  # "off": nothing is written into the repository
-MOST_BYTES, MOST_ONE, MOST_FILES = (
-    64 << 20,
-    8 << 20,
-    4000,
-)  # of changed and new files in a snapshot; the small come first
+MOST_BYTES, MOST_ONE, MOST_FILES = 64 << 20, 8 << 20, 2000  # of what is not committed, in a snapshot
 MOST_PATCH = 16 << 20
 MOST_NAMED = 200
 _LISTING_SECONDS = 2.0  # for the new files of folders that are new altogether
@@ -163,7 +159,7 @@ def _without_password(url: str | None) -> str | None:
 
 
 def _choose(root: Path, status: _Status, own: Path | None) -> _Choice:
-    """Small files first, up to the bounds; runs are no code, nor are other repositories that lie in this one."""
+    """Small folders and files first, up to the bounds; runs are no code, nor are other repositories that lie in this one."""
     choice = _Choice()
     candidates = [*status.changed, *_without_runs(_new_files(root, status.new, choice), root, own, choice)]
     folders = Counter(os.path.dirname(name) for name in candidates)

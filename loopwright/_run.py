@@ -202,7 +202,10 @@ class Run:
             return Captured({"commit": None, "note": f"the code that {self._order.run} was begun with"})
         lives = len(info["lives"])
         name = f"{info['id']}-{lives + 1}" if lives else info["id"]
-        return capture_code(here if order is None else order.copy_of(here), name, own=self.folder)
+        captured = capture_code(here if order is None else order.copy_of(here), name, own=self.folder)
+        if order is not None and order.original:
+            captured.facts["repository"] = order.original  # the copy will be gone
+        return captured
 
     def _open_checkpoints(self) -> None:
         self.checkpoints = Checkpoints(

@@ -24,26 +24,34 @@ import sys, torch, torch.nn.functional as F, yaml, loopwright as lw
 from models.net import build
 
 settings = yaml.safe_load(open("config.yaml"))
-folder, steps = sys.argv[1], sys.argv[2]
-with lw.Run(folder, seed=1, config=settings, device="cpu", report_every="1 steps", progress=False) as run:
+with lw.Run(sys.argv[1], seed=1, config=settings, device="cpu", report_every="1 steps", progress=False) as run:
     photos = lw.ImageFolder("data/train")
     loader = lw.Loader(photos, 2, transform=lw.CenterCrop(8), shuffle=True, workers=0)
     model = build()
     optimizer = torch.optim.SGD(model.parameters(), lr=settings["lr"])
     run.register(model=model, optimizer=optimizer)
-    for epoch in run.epochs(steps):
+    for epoch in run.epochs(100):
         for images, labels in run.batches(loader):
             loss = F.cross_entropy(model(images), labels)
             loss.backward()
             optimizer.step(); optimizer.zero_grad()
             run.log(loss=loss)
+            if str(run.global_step - 1) in sys.argv:
+                sys.exit(0)
 """
 NET = """\
 from torch import nn
 
+SHIFT = 0.0
+
+
+class Net(nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1)) + SHIFT * x.mean()
+
 
 def build():
-    return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    return Net(192, 2)
 """
 FILES = {"train.py": "old\n", "config.yaml": "lr: 0.1\nname: a\n", ".gitignore": "data/\n"}
 
@@ -55,13 +63,36 @@ def _as_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after step 7, of a program that is changed and a module that is new since the last commit."""
+    code = repository(tmp_path_factory.mktemp("reproduce") / "my code" / "digit.git", FILES)
+    _put_back(code)
+    environment = {name: value for name, value in os.environ.items() if name != "LOOPWRIGHT_SNAPSHOT"}
+    environment |= {"PYTHONPATH": PACKAGE, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "train.py", "runs/first", "7"], cwd=code, env=environment, check=True)
+    info = json.loads((code / "runs/first/run.json").read_text())
+    assert info["state"] == "stopped"
+    info["command"].remove("7")  # as if it had been stopped from outside
+    (code / "runs/first/run.json").write_text(json.dumps(info))
+    return code / "runs/first"
+
+
 @pytest.fixture
-def code(tmp_path: Path) -> Path:
-    """A repository whose program is changed and whose module is new since the last commit."""
-    folder = repository(tmp_path / "my code" / "digit.git", FILES)
-    write(folder, {"train.py": PROGRAM, "models/net.py": NET})
-    _pictures(folder / "data/train")
-    return folder
+def code(first: Path) -> Iterator[Path]:
+    """Its repository; what a test does to it and to the run is undone."""
+    known = {name: (first / name).read_bytes() for name in ("run.json", "environment.json")}
+    folder = first.parent.parent
+    yield folder
+    _put_back(folder)
+    for name, content in known.items():
+        (first / name).write_bytes(content)
+    assert git(folder, "worktree", "list").count("\n") == 1
+
+
+def _put_back(code: Path) -> None:
+    write(code, FILES | {"train.py": PROGRAM, "models/net.py": NET})
+    _pictures(code / "data/train")
 
 
 def _pictures(folder: Path) -> None:
@@ -71,114 +102,77 @@ def _pictures(folder: Path) -> None:
         Image.new("RGB", (8, 8), (30 * number, 255 - 20 * number, 90)).save(place)
 
 
-def _train(code: Path, *arguments: str) -> Path:
-    """Start the program as a user does."""
-    subprocess.run([sys.executable, "train.py", *arguments], cwd=code, check=True)
-    return Path(code, arguments[0])
-
-
-def test_a_run_of_changed_and_new_code_comes_out_again(code: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = _train(code, "runs/first", "10 steps")
-    write(code, {"train.py": "broken(", "models/net.py": "gone", "config.yaml": "lr: 9\n"})
+def test_a_run_of_changed_and_new_code_comes_out_again(
+    code: Path, first: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(code, {"train.py": "broken(", "models/net.py": "gone", "config.yaml": "lr: 9\nname: a\n"})
     before = bytes_below(code)
-    assert cli.main(["reproduce", str(run)]) == 0
+    assert cli.main(["reproduce", str(first), "--keep"]) == 0
     out = capsys.readouterr().out
-    assert "identical to the end: 10 lines, byte for byte" in out
+    lines = (first / "metrics.jsonl").read_bytes()
+    again = sorted((first / "replays").iterdir())[-1] / "run"
+    assert f"identical to the end: {lines.count(10)} lines, byte for byte" in out
+    assert (again / "metrics.jsonl").read_bytes().startswith(lines)
+    came_to, came_again = (json.loads((folder / "run.json").read_text())["step"] for folder in (first, again))
+    assert came_again == came_to + 1  # and no further
     assert "since      config.yaml, line 1: 'lr: 0.1' -> 'lr: 9'" in out  # what was not used is told
-    after = {name: content for name, content in bytes_below(code).items() if "replays" not in name}
-    assert after == before and git(code, "worktree", "list").count("\n") == 1
-    again = run / "replays/reproduced-1/run"
-    assert (again / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
-    assert not (again / "checkpoints").exists()
-    assert [info["folder"] for info in list_runs(code)] == [str(run)]
+    kept = Path(out.partition("kept in ")[2].partition("\n")[0])
+    assert (kept / "train.py").read_text() == PROGRAM and (again / "checkpoints").exists()
+    git(code, "worktree", "remove", "--force", str(kept))
+    assert {name: content for name, content in bytes_below(code).items() if "replays" not in name} == before
+    assert [info["folder"] for info in list_runs(code)] == [str(first)]
 
 
-def test_after_a_change_it_says_which(code: Path) -> None:
-    run = _train(code, "runs/first", "6 steps")
-    same = lw.reproduce(run, here=True)
-    assert same.is_identical and same.differs == {} and same.exit_code == 0
+def test_a_changed_setting_and_a_changed_line_are_named(code: Path, first: Path) -> None:
+    write(code, {"config.yaml": "lr: 0.2\nname: a\n", "models/net.py": NET.replace("0.0", "0.5")})
+    found = lw.reproduce(first, here=True)
+    assert not found.is_identical and set(found.differs) == {"settings", "code"} and found.exit_code == 0
+    assert found.differs["settings"] == ["lr: 0.1 -> 0.2"]
+    assert found.differs["code"] == [
+        "config.yaml, line 1: 'lr: 0.1' -> 'lr: 0.2'",
+        "models/net.py, line 3: 'SHIFT = 0.0' -> 'SHIFT = 0.5'",
+    ]
+    assert found.record.same == 0 and found.record.first is not None and found.record.first.name == "lr"
+    assert "parts at line 1, step 1: lr 0.1 -> 0.2 (by 0.5 of it)" in found.text()
 
-    write(code, {"config.yaml": "lr: 0.2\nname: a\n"})
-    setting = lw.reproduce(run, here=True)
-    assert not setting.is_identical and setting.differs["settings"] == ["lr: 0.1 -> 0.2"]
-    assert setting.record.same == 1 and setting.record.first is not None  # the first loss is from before any step
-    assert setting.record.first.line == 2 and setting.record.first.name.startswith("train/")
-    assert "parts at line 2, step 2: train/" in setting.text()
 
-    write(
-        code,
-        {"config.yaml": "lr: 0.1\nname: a\n", "models/net.py": NET.replace("nn.Linear(192, 2)", "nn.Linear(192, 3)")},
-    )
-    line = lw.reproduce(run, here=True)
-    assert line.record.same == 0 and set(line.differs) == {"code"}
-    assert line.differs["code"][0].startswith("models/net.py, line 5: ")
-
-    write(code, {"models/net.py": NET})
+def test_a_changed_picture_and_another_machine_are_named(code: Path, first: Path) -> None:
     Image.new("RGB", (8, 8), (1, 2, 3)).save(code / "data/train/a/4.png")
-    data = lw.reproduce(run)  # from the snapshot, and the data as they are
-    assert not data.is_identical and set(data.differs) == {"data"}
-    assert data.differs["data"][0].startswith("train: a/4.png: ")
-
-
-def test_other_packages_and_variables_are_named(code: Path) -> None:
-    run = _train(code, "runs/first", "2 steps")
-    known = json.loads((run / "environment.json").read_text())
+    known = json.loads((first / "environment.json").read_text())
     known["packages"]["torch"], known["driver"] = "0.1", "1.2.3"
-    (run / "environment.json").write_text(json.dumps(known))
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    lines[1] = lines[1].replace('"lr"', '"rate"')
-    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    found = lw.reproduce(run)
-    assert any(told.startswith("packages.torch: '0.1' -> ") for told in found.differs["machine"])
-    assert any(told.startswith("driver: ") for told in found.differs["machine"]) and not found.is_identical
+    (first / "environment.json").write_text(json.dumps(known))
+    found = lw.reproduce(first)
+    assert not found.is_identical and set(found.differs) == {"data", "machine"} and found.since == []
+    assert [told.rpartition(":")[0] for told in found.differs["data"]] == ["train: a/4.png"]
+    told = "\n".join(found.differs["machine"])
+    assert len(found.differs["machine"]) == 2 and "packages.torch: '0.1' -> " in told and "driver: " in told
+    assert not (found.folder / "checkpoints").exists()
 
 
-def test_a_run_that_was_stopped_is_run_as_far_as_it_came(code: Path) -> None:
-    write(code, {"train.py": PROGRAM.replace("            run.log", "            if run.global_step == 5 and "
-          "len(sys.argv) > 3: sys.exit(0)\n            run.log")})  # fmt: skip
-    run = _train(code, "runs/first", "100 epochs", "leave")
-    lines = (run / "metrics.jsonl").read_bytes().count(b"\n")
-    info = json.loads((run / "run.json").read_text())
-    assert info["state"] == "stopped"
-    info["command"].remove("leave")  # it was another process that stopped it
-    (run / "run.json").write_text(json.dumps(info))
-    found = lw.reproduce(run)
-    assert found.is_identical and found.record.old_lines == lines
-    assert found.record.new_lines <= lines + 2
+def test_without_recorded_code_the_present_is_run_and_that_is_said(code: Path, first: Path) -> None:
+    known = json.loads((first / "environment.json").read_text())
+    known["code"] = {"commit": None, "note": "not a git repository"}
+    (first / "environment.json").write_text(json.dumps(known))
+    found = lw.reproduce(first)
+    assert found.is_identical and "as none was recorded" in found.code and found.kept is None
+    assert found.missing == ["code: not a git repository"]
 
 
-def test_kept_copies_stay(code: Path) -> None:
-    run = _train(code, "runs/first", "1 steps")
-    found = lw.reproduce(run, keep=True)
-    assert found.kept is not None and (found.kept / "train.py").read_text() == PROGRAM
-    assert (found.folder / "checkpoints").exists() and str(found.kept) in found.text()
-    git(code, "worktree", "remove", "--force", str(found.kept))
-
-
-def test_what_cannot_be_reproduced_is_said(code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = _train(code, "runs/first", "1 steps")
+def test_what_cannot_be_reproduced_is_said(
+    code: Path, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = json.loads((first / "run.json").read_text())
 
     def says(**changed: object) -> str:
-        info = json.loads((run / "run.json").read_text())
-        (run / "run.json").write_text(json.dumps(info | changed))
-        assert cli.main(["reproduce", str(run)]) == 2
-        (run / "run.json").write_text(json.dumps(info))
+        (first / "run.json").write_text(json.dumps(known | changed))
+        assert cli.main(["reproduce", str(first)]) == 2
         return capsys.readouterr().err
 
     assert "its program is not started here unasked" in says(host="elsewhere")
     assert "cannot be started again" in says(command=["python", "-m", "ipykernel_launcher"])
-    assert "did not begin" in says(command=[sys.executable, "-c", "print(1)"])
+    assert "did not begin" in says(command=[sys.executable, "-S", "-c", "print(1)"])
     assert cli.main(["reproduce", str(tmp_path)]) == 2
     assert "is no run" in capsys.readouterr().err
-
-
-def test_outside_git_the_present_code_is_run_and_that_is_said(code: Path) -> None:
-    plain = code.parent / "plain"
-    write(plain, {"train.py": PROGRAM, "models/net.py": NET, "config.yaml": "lr: 0.1\n"})
-    (plain / "data").symlink_to(code / "data")
-    found = lw.reproduce(_train(plain, "first", "2 steps"))
-    assert found.is_identical and "as none was recorded" in found.code
-    assert any("not a git repository" in told for told in found.missing)
 
 
 # ---- the comparison ----------------------------------------------------------------------------------------------------
@@ -244,45 +238,36 @@ def _cli(*arguments: str) -> subprocess.Popen[bytes]:
 
 def test_a_commit_is_trained_beside_the_present_code(trained: Path) -> None:
     before = bytes_below(trained)
-    settings = ["a.yaml"]
-    started = [
-        _cli("--commit", "v1", *settings, "run=runs/v1"),
-        _cli("--commit", "main", *settings, "run=runs/main"),
-        _cli(*settings, "run=runs/now"),
-    ]
-    assert [process.wait() for process in started] == [0, 0, 0]
-    assert [_widths(f"runs/{name}") for name in ("v1", "main", "now")] == [4, 5, 6]
-    assert {
-        name: c
-        for name, c in bytes_below(trained).items()
-        if not name.startswith("runs/") and "__pycache__" not in name
-    } == before
+    started = [_cli("--commit", "v1", "a.yaml", "run=runs/v1"), _cli("a.yaml", "run=runs/now")]  # at once
+    assert [process.wait() for process in started] == [0, 0]
+    assert [_widths(f"runs/{name}") for name in ("v1", "now")] == [4, 6]
+    assert {n: c for n, c in bytes_below(trained).items() if not {"runs", "__pycache__"} & set(Path(n).parts)} == before
     facts = json.loads(Path("runs/v1/environment.json").read_text())["code"]
     assert facts["commit"] == git(trained, "rev-parse", "v1").strip() and not facts["dirty"]
+    write(trained, {"own.py": "nothing\n", "a.yaml": "nothing: 1\n"})
+    later = _cli("--commit", "runs/now", "a.yaml", "run=runs/later")  # the snapshot of a run
     again = lw.reproduce("runs/v1")
     assert again.is_identical, again.text()
-    write(trained, {"own.py": "nothing\n"})
-    process = _cli("--commit", "runs/now", *settings, "run=runs/later")  # the snapshot of a run
-    assert process.wait() == 0 and _widths("runs/later") == 6
+    assert later.wait() == 0 and _widths("runs/later") == 6
     assert Path("runs/now/metrics.jsonl").read_bytes() == Path("runs/later/metrics.jsonl").read_bytes()
 
 
 def test_the_exit_code_is_kept(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(trained, {"own.py": "import os\nos._exit(3)\n"})
     git(trained, "commit", "--quiet", "--all", "-m", "leaves with 3")
-    assert _cli("--commit", "HEAD", "a.yaml", "run=runs/x").wait() == 3
+    git(trained, "tag", "three")
     write(trained, {"own.py": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"})
     git(trained, "commit", "--quiet", "--all", "-m", "is killed")
-    assert _cli("--commit", "HEAD", "a.yaml", "run=runs/x").wait() == 128 + signal.SIGKILL
-    assert _cli("--commit", "HEAD", "a.yaml", "epochs=nonsense").wait() == 2
+    started = [_cli("--commit", commit, "a.yaml", "run=runs/x") for commit in ("three", "HEAD")]
+    assert [process.wait() for process in started] == [3, 128 + signal.SIGKILL]
     assert cli.main(["train", "--commit", "nonsense", "a.yaml"]) == 2
     assert "has no commit 'nonsense'" in capsys.readouterr().err
 
 
 def test_being_asked_to_leave_is_passed_on_and_tidied_up(trained: Path) -> None:
     process = _cli("--commit", "v1", "a.yaml", "run=runs/long", "epochs=100000")
-    ends = time.monotonic() + 60
-    while not Path("runs/long/metrics.jsonl").exists() and time.monotonic() < ends:
+    record, ends = Path("runs/long/metrics.jsonl"), time.monotonic() + 120
+    while not (record.exists() and record.stat().st_size) and time.monotonic() < ends:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait() == 143
