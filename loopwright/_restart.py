@@ -73,7 +73,7 @@ def start(command: Sequence[str], place: Path, variables: Mapping[str, str], out
 
 
 @contextlib.contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _passing_on(process: subprocess.Popen[Any]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
