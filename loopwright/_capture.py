@@ -105,16 +105,27 @@ def changed_lines(root: Path, old: str, new: str) -> list[str]:
         lines = part.splitlines()
         names = [line[6:] for line in lines if line.startswith(("--- a/", "+++ b/"))]
         file = names[-1].rstrip("\t") if names else lines[0].partition(" b/")[2]
-        place = next((re.match(r"@@ -\d+(?:,\d+)? \+(\d+)", line) for line in lines if line.startswith("@@")), None)
-        was, now = (
-            next((line[1:].strip() for line in lines if line.startswith(s) and not line.startswith(s * 3)), "")
-            for s in "-+"
-        )
+        begin = next((number for number, line in enumerate(lines) if line.startswith("@@")), len(lines))
+        was, now = (next((line[1:].strip() for line in lines[begin:] if line.startswith(sign)), "") for sign in "-+")
+        place = re.match(r"@@ -\S+ \+(\d+)", lines[begin]) if begin < len(lines) else None
         if "new file mode" in part or "deleted file mode" in part:
             found.append(f"{file}: {'is new' if 'new file mode' in part else 'is gone'}")
         else:
-            found.append(f"{file}, line {place[1]}: {was[:60]!r} -> {now[:60]!r}" if place else f"{file}: other bytes")
+            found.append(f"{file}, line {place[1]}: {_apart(was, now)}" if place else f"{file}: other bytes")
     return found
+
+
+def _apart(was: str, now: str, most: int = 50) -> str:
+    """Two lines, cut to where they begin to differ.
+
+    >>> _apart("lr = 0.1", "lr = 0.2")
+    "'lr = 0.1' -> 'lr = 0.2'"
+    """
+    pairs = enumerate(zip(was, now, strict=False))
+    same = next((place for place, (a, b) in pairs if a != b), min(len(was), len(now)))
+    begin = max(0, same - most // 2) if max(len(was), len(now)) > most else 0
+    shown = (f"{'...' * (begin > 0)}{t[begin : begin + most]}{'...' * (len(t) > begin + most)}" for t in (was, now))
+    return " -> ".join(map(repr, shown))
 
 
 # ---- what there is -----------------------------------------------------------------------------------------------------

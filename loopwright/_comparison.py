@@ -35,7 +35,7 @@ class Parting:
         return abs(self.new - self.old) / largest if largest and math.isfinite(largest) else math.inf
 
     def __str__(self) -> str:
-        by = f" (by {self.share:.2g} of it)" if math.isfinite(self.share) else ""
+        by = f" (by {100 * self.share:.2g} %)" if math.isfinite(self.share) else ""
         return f"step {self.step}: {self.name} {_shown(self.old)} -> {_shown(self.new)}{by}"
 
 

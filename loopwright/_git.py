@@ -9,7 +9,7 @@ _QUIETLY = [
     "--no-optional-locks", "--literal-pathspecs",
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false", "-c", "gc.auto=0",
     "-c", "maintenance.auto=false", "-c", "core.logAllRefUpdates=false", "-c", "core.safecrlf=false",
-    "-c", "core.looseCompression=1", "-c", "commit.gpgSign=false",
+    "-c", "core.looseCompression=1", "-c", "core.quotePath=false", "-c", "commit.gpgSign=false",
 ]  # fmt: skip
 _OF_OTHERS = (  # what a hook or an alias of git that we were started by has set: it may be of another repository
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",

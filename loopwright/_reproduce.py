@@ -275,7 +275,8 @@ def _lines(found: Reproduced) -> list[str]:
         reason = "nothing that was recorded differs: something that is not seeded takes part, or the device adds in "
         lines += _told("why", [f"{reason}another order each time (lw.Run(..., deterministic=True))"])
     lines += _told("ended", [f"with exit code {found.exit_code}"]) if found.exit_code else []
-    lines += _told("since", [f"{told} (not used: --here runs the present code)" for told in found.since])
+    if found.since:
+        lines += _told("since then", ["the folder has changed; this was not used (--here runs it):", *found.since])
     lines += _told("missing", found.missing)
     lines += _told("code", [f"kept in {found.kept}"]) if found.kept else []
     return [*lines, f"folder     {found.folder}"]
