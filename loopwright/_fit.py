@@ -186,7 +186,7 @@ def fit(
     if average is not None and average.updates:
         average.copy_to(model)
     _switch(optimizer, "eval")
-    return Fitted(model, folder, kept, read_metrics(folder))
+    return Fitted(model, live.folder, kept, read_metrics(live.folder))
 
 
 class _Step:

@@ -130,7 +130,9 @@ class Run:
     ) -> None:
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
             raise ConfigError(f"seed must be a whole number, 0 or more and below 2**63. Found: {seed!r}")
-        self._order = _order_for(folder)
+        self._order, order = _order_for(folder), run_order()
+        if self._order is None and order is not None and order.run:  # another run of that program stays as it is
+            folder, resume, overwrite = order.elsewhere(folder), "auto", True
         if self._order is not None:  # a copy of this run is looked at, in a process of its own
             folder, overwrite = self._order.copy, False
             resume = True if (Path(folder) / RUN).exists() else "auto"

@@ -7,6 +7,7 @@
 import json
 import os
 import re
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class RunOrder:
     def means(self, folder: str | Path) -> bool:
         """Whether a folder is that of the run."""
         return bool(self.run) and os.path.realpath(self.original_of(folder)) == os.path.realpath(self.run)
+
+    def elsewhere(self, folder: str | Path) -> Path:
+        """Where another run of the same program goes, which is not meant and shall not be changed."""
+        real = os.path.realpath(self.original_of(folder))
+        return Path(self.copy).parent / "others" / f"{Path(real).name}-{zlib.crc32(os.fsencode(real)):08x}"
 
     def numbered(self, base: Path) -> Path | None:
         """The run's folder where it is one of BASE, BASE-2, BASE-3, ...: a name that was free then is taken now."""

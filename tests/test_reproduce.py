@@ -24,6 +24,9 @@ import sys, torch, torch.nn.functional as F, yaml, loopwright as lw
 from models.net import build
 
 settings = yaml.safe_load(open("config.yaml"))
+with lw.Run("runs/before", seed=1, device="cpu", progress=False, resume="auto") as run:
+    for epoch in run.epochs("1 steps"):
+        list(run.batches([1]))
 with lw.Run(sys.argv[1], seed=1, config=settings, device="cpu", report_every="1 steps", progress=False) as run:
     photos = lw.ImageFolder("data/train")
     loader = lw.Loader(photos, 2, transform=lw.CenterCrop(8), shuffle=True, workers=0)
@@ -120,7 +123,7 @@ def test_a_run_of_changed_and_new_code_comes_out_again(
     assert (kept / "train.py").read_text() == PROGRAM and (again / "checkpoints").exists()
     git(code, "worktree", "remove", "--force", str(kept))
     assert {name: content for name, content in bytes_below(code).items() if "replays" not in name} == before
-    assert [info["folder"] for info in list_runs(code)] == [str(first)]
+    assert {info["folder"] for info in list_runs(code)} == {str(first), str(code / "runs/before")}
 
 
 def test_a_changed_setting_and_a_changed_line_are_named(code: Path, first: Path) -> None:
@@ -246,8 +249,11 @@ def test_a_commit_is_trained_beside_the_present_code(trained: Path) -> None:
     assert facts["commit"] == git(trained, "rev-parse", "v1").strip() and not facts["dirty"]
     write(trained, {"own.py": "nothing\n", "a.yaml": "nothing: 1\n"})
     later = _cli("--commit", "runs/now", "a.yaml", "run=runs/later")  # the snapshot of a run
+    known = bytes_below(trained / "runs/v1")
     again = lw.reproduce("runs/v1")
     assert again.is_identical, again.text()
+    now = bytes_below(trained / "runs/v1")
+    assert {name: c for name, c in now.items() if "replays" not in name} == known and "predictions.png" in known
     assert later.wait() == 0 and _widths("runs/later") == 6
     assert Path("runs/now/metrics.jsonl").read_bytes() == Path("runs/later/metrics.jsonl").read_bytes()
 
