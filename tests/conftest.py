@@ -12,7 +12,6 @@ from torch import nn
 import loopwright as lw
 
 os.environ.setdefault("NO_COLOR", "1")
-os.environ.setdefault("LOOPWRIGHT_SNAPSHOT", "off")  # runs of tests leave nothing in this repository
 torch.set_num_threads(2)
 
 
