@@ -20,7 +20,8 @@ FILES = {"train.py": "lr = 0.1\n", "models/net.py": "width = 8\n", ".gitignore":
 
 
 @pytest.fixture(autouse=True)
-def _snapshots_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def _snapshots_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOOPWRIGHT_SNAPSHOT", raising=False)
 
 
