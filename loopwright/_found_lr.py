@@ -95,7 +95,7 @@ def judge_ramps(curves: list[LRCurve], groups: Sequence[float], steps: int) -> F
     lr = rounded(reading.lr)
     turn = (
         f"and too high from {reading.edge:.2g} on, where {LOST:.0%} of the fall are lost or the bottom is {MOST_BEYOND:g} "
-        "times lower; the suggestion is nine tenths of the way from the first of these to the last, in factors"
+        "times lower; the suggestion is three quarters of the way from the first of these to the last, in factors"
         if reading.turns
         else f"and not lost again up to {reading.edge:.2g}, where the ramps end: a higher end may show a higher rate"
     )

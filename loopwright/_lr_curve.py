@@ -14,7 +14,7 @@ from ._errors import ConfigError
 
 FALLEN = 0.5  # of the fall: where training has begun
 LOST = 0.3  # of the fall that is lost again: where rates are too high
-SHARE = 9 / 10  # of the way from the one to the other, in factors
+SHARE = 3 / 4  # of the way from the one to the other, in factors
 MOST_BEYOND = 4.0  # times the rate of the bottom is the edge at most: behind some bottoms the loss hardly rises
 REACH = 0.24  # decades: the standard deviation of the smoothing kernel
 _AROUND = 0.4  # decades on each side of the bottom that tell where it is

@@ -19,9 +19,9 @@ class Dial:
 
     >>> import torch
     >>> weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
-    >>> optimizer = torch.optim.SGD([{"params": [weights[0]], "lr": 0.01}, {"params": [weights[1]]}], lr=0.1)
-    >>> Dial(optimizer).rates(1.0)
-    [0.1, 1.0]
+    >>> optimizer = torch.optim.SGD([{"params": [weights[0]], "lr": 0.25}, {"params": [weights[1]]}], lr=0.5)
+    >>> Dial(optimizer).rates(0.1)
+    [0.05, 0.1]
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -27,7 +27,7 @@ def mentioned(function: Any) -> list[Stateful]:
     dictionaries of these, and the same of the functions among them. Loaders are left out.
 
     >>> layer = nn.Linear(2, 1)
-    >>> mentioned(lambda batch: layer(batch).sum()) == [layer]
+    >>> mentioned(layer.forward) == [layer]
     True
     """
     found: list[Stateful] = []

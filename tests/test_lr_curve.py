@@ -82,7 +82,7 @@ def test_the_rates_that_are_read_are_those_of_the_curve() -> None:
     assert half / 1.5 < reading.half < half * 1.5
     assert edge / 1.5 < reading.edge < edge * 1.5
     assert fine[bottom] / 2 < reading.bottom < fine[bottom] * 2
-    assert reading.lr == pytest.approx(reading.half**0.1 * reading.edge**0.9)
+    assert reading.lr == pytest.approx(reading.half**0.25 * reading.edge**0.75)
     assert reading.turns and reading.low <= reading.lr <= reading.high
 
 
