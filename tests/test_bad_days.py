@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import same_bits, tiny_model
 from test_resume import Interrupted, batches_of_photos, life, record
 from torch import nn
 
 import loopwright as lw
+from conftest import same_bits, tiny_model
 from loopwright import _checkpoints, _keeper
 from loopwright._files import JsonLines, read_json_lines
 
@@ -168,7 +168,9 @@ class TestDisks:
             filler = disk / "filler"
 
             def step(run: lw.Run, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-                run.step(loss, optimizer)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
                 if run.global_step == 3:
                     fill(filler)
                 if run.global_step == 7:

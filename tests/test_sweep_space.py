@@ -145,7 +145,7 @@ wrong.yaml:3: run: each trial has a folder of its own: name that of the sweep, s
 wrong.yaml:6: optimizer.lrr is not an argument of AdamW: did you mean 'lr'?
 wrong.yaml:7: sweep.optimizer.lr.hgh is no part of a range: did you mean 'high'?
 wrong.yaml:8: optimizer.weight_decay should be a number of at least 0, is -1
-wrong.yaml:9: image_size should be a whole number between 8 and 4096, is 45.66: add 'whole: true' to its range
+wrong.yaml:9: image_size should be a whole number between 8 and 4096 or a mapping of keys to values, is 45.66: add 'whole: true' to its range
 wrong.yaml:10: loss.name: there is no loss 'crossentropy': did you mean 'cross_entropy'?
 wrong.yaml:12: unknown key 'study.methd': did you mean 'study.method' or 'study'?
 wrong.yaml:13: study.trials should be a whole number between 1 and 10000 or null, is 0
