@@ -149,7 +149,7 @@ wrong.yaml:9: image_size should be a whole number between 8 and 4096 or a mappin
 wrong.yaml:10: loss.name: there is no loss 'crossentropy': did you mean 'cross_entropy'?
 wrong.yaml:12: unknown key 'study.methd': did you mean 'study.method' or 'study'?
 wrong.yaml:13: study.trials should be a whole number between 1 and 10000 or null, is 0
-command line: unknown key 'epoch': did you mean 'epochs'?"""
+command line: unknown key 'epoch': did you mean 'epochs'?"""  # noqa: E501
 
 
 def test_all_mistakes_are_said_at_once_and_nothing_is_written(capsys) -> None:
