@@ -264,7 +264,7 @@ class _Computation:
     def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, Any]:
         if self._loss is None:
             return {"loss": own_loss(model, batch)}
-        inputs, target = _split(batch)
+        inputs, target = split_batch(batch)
         output = model(*inputs)
         values = {"loss": self._loss(output, target)}
         if isinstance(self._loss, Losses):
@@ -289,14 +289,18 @@ def own_loss(model: nn.Module, batch: Any) -> Tensor:
     return result.loss if hasattr(result, "loss") else result[0]
 
 
-def _split(batch: Any) -> tuple[tuple[Any, ...], Any]:
+def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
+    """The inputs and the target of a customary batch: a tuple that ends in its target, or a tensor that is both.
+
+    Raises ``ConfigError`` for others.
+    """
     if isinstance(batch, Tensor):
         return (batch,), batch
     if isinstance(batch, list | tuple) and len(batch) >= 2:
         return tuple(batch[:-1]), batch[-1]
     raise ConfigError(
         f"loss= needs batches that are tensors or tuples ending in their target; this one is a {type(batch).__name__}. "
-        "Give compute=, a function from (model, batch) to the loss"
+        "Give a function of the batch that says its loss instead (compute= of fit and check, step of find_lr)"
     )
 
 
@@ -406,7 +410,7 @@ def _augmented(augment: Callable[..., Any], batch: Any, live: Run) -> Any:
 
 
 def _forward(model: nn.Module, batch: Any) -> Any:
-    return model(*_split(batch)[0])
+    return model(*split_batch(batch)[0])
 
 
 def _switch(optimizer: Optimizer, mode: Literal["train", "eval"]) -> None:

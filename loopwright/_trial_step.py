@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from ._device import Compute
 from ._errors import ConfigError
-from ._fit import own_loss
+from ._fit import own_loss, split_batch
 from ._stepper import Stepper
 from .data._source import Batch
 
@@ -130,15 +130,8 @@ def batch_loss(model: nn.Module, batch: Any, loss: Callable[..., Tensor] | None)
     batch)`` of a tensor; without a loss the one that the model returns, of any batch."""
     if loss is None:
         return own_loss(model, batch)
-    if isinstance(batch, Tensor):
-        return loss(model(batch), batch)
-    if isinstance(batch, list | tuple) and len(batch) >= 2:
-        *inputs, target = batch
-        return loss(model(*inputs), target)
-    raise ConfigError(
-        f"loss= needs batches that are tensors or tuples ending in their target; this one is a {type(batch).__name__}. "
-        "Leave loss= out where the model returns its own, or give a function step(batch) that trains and returns the loss"
-    )
+    inputs, target = split_batch(batch)
+    return loss(model(*inputs), target)
 
 
 def as_number(loss: Any) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._errors import ConfigError
-from .._fit import own_loss
+from .._fit import own_loss, split_batch
 from .._nested import leaves, map_nested
 from ._feed import samples_of, tensors_of
 from ._verdict import CannotLook
@@ -86,7 +86,7 @@ class Subject:
             found = self._compute(self.model, batch)
             value: Any = found["loss"] if isinstance(found, Mapping) else found
         elif self._loss is not None:
-            inputs, target = _split(batch)
+            inputs, target = split_batch(batch)
             value = self._loss(self.model(*inputs), target)
         else:
             value = own_loss(self.model, batch)
@@ -105,7 +105,7 @@ class Subject:
             found = self._compute(_Standing(self.model, output), batch)
             value: Any = found["loss"] if isinstance(found, Mapping) else found
         elif self._loss is not None:
-            value = self._loss(output, _split(batch)[1])
+            value = self._loss(output, split_batch(batch)[1])
         else:
             value = self._known(batch)(output, self.target(batch))
         return value if value.ndim == 0 else value.mean()
@@ -276,17 +276,6 @@ def _main_output(result: Any, samples: int) -> Tensor | None:
         if tensor.ndim and tensor.shape[0] == samples and tensor.is_floating_point():
             return tensor
     return None
-
-
-def _split(batch: Any) -> tuple[tuple[Any, ...], Any]:
-    if isinstance(batch, Tensor):
-        return (batch,), batch
-    if isinstance(batch, list | tuple) and len(batch) >= 2:
-        return tuple(batch[:-1]), batch[-1]
-    raise ConfigError(
-        f"loss= needs batches that are tensors or tuples ending in their target; this one is a {type(batch).__name__}. "
-        "Give compute=, a function from (model, batch) to the loss"
-    )
 
 
 def _target_numbers(batch: Any) -> set[int]:
