@@ -24,6 +24,7 @@ class Stepper:
         self._batches = self._first = self._samples = 0
         self._clip: float | None = None
         self._scheduler: Any = None
+        self._scale: float | None = None  # fp16's, after the last step
         self.norm: Tensor | None = None  # of the last step's gradient, before clipping
 
     def add(self, loss: Tensor, samples: int, clip: float | None, scheduler: Any) -> None:
@@ -81,12 +82,13 @@ class Stepper:
 
     def _step_scaled(self, scaler: torch.amp.GradScaler) -> bool:
         """Whether fp16's scaler stepped: it leaves out a gradient that overflowed, and lowers its scale."""
-        before = scaler.get_scale()
+        before = scaler.get_scale() if self._scale is None else self._scale
         scaler.step(self._optimizer)
         scaler.update()
-        if scaler.get_scale() >= before:
+        self._scale = scaler.get_scale()  # waits for the device, as the scaler itself has just done
+        if self._scale >= before:
             return True
-        self._watch.overflowed(scaler.get_scale())
+        self._watch.overflowed(self._scale)
         return False
 
     def state_dict(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._batches, self._first, self._samples = state["batches"], state["first"], state["samples"]
         self._clip = state["clip"]
+        self._scale = None
         if self._scaler and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
 
