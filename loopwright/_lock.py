@@ -11,6 +11,8 @@ import fcntl
 import json
 import os
 import socket
+import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +24,12 @@ BEAT_SECONDS = 10.0
 MISSED_BEATS = 3  # after which a holder on another machine is gone
 LOCK = ".lock"
 _LARGEST = 4096  # bytes of the file that are read
+# C's struct flock: an exclusive lock on the whole file, and where the answer's type is
+_WHOLE_FILE, _TYPE_AT = (
+    (struct.pack("qqihh", 0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET), 20)
+    if sys.platform == "darwin"
+    else (struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0), 0)
+)
 _HELD: set[tuple[int, str]] = set()  # (process, folder): a POSIX lock does not keep out its own process
 
 
@@ -74,18 +82,21 @@ class FolderLock:
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
-    """Who holds a folder (host, pid, started), or None; does not wait for the beat of another machine."""
+    """Who holds a folder (host, pid, started), or None; does not wait for the beat of another machine.
+
+    Only asks: a process that takes the folder at this moment gets it.
+    """
     if (os.getpid(), str(folder.resolve())) in _HELD:  # opening and closing the file here would free it
         return _myself()
     try:
         with open(folder / LOCK, "r+b") as file:
-            locked, owner = _lock(file), _owner(file)
+            free, owner = _is_free(file), _owner(file)
     except OSError:
         return None
-    if locked is False:
+    if free is False:
         return owner or {}
     if owner is None or owner.get("host") == socket.gethostname():
-        return owner if owner and locked is None and _is_process(owner) else None
+        return owner if owner and free is None and _is_process(owner) else None
     quiet = time.time() - (folder / LOCK).stat().st_mtime
     return owner if quiet < MISSED_BEATS * BEAT_SECONDS else None
 
@@ -97,6 +108,15 @@ def _lock(file: BinaryIO) -> bool | None:
     except OSError as error:
         return False if error.errno in (errno.EACCES, errno.EAGAIN) else None
     return True
+
+
+def _is_free(file: BinaryIO) -> bool | None:
+    """Whether no other process has the record lock; None on a disk that has none."""
+    try:
+        answer = fcntl.fcntl(file, fcntl.F_GETLK, _WHOLE_FILE)
+    except OSError:
+        return None
+    return struct.unpack_from("h", answer, _TYPE_AT)[0] == fcntl.F_UNLCK
 
 
 def _owner(file: BinaryIO) -> dict[str, Any] | None:

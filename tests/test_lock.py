@@ -51,6 +51,19 @@ def test_a_lock_is_held_by_one_and_given_back(tmp_path: Path) -> None:
     FolderLock(tmp_path).release()
 
 
+def test_who_asks_keeps_nobody_out(tmp_path: Path) -> None:
+    FolderLock(tmp_path).release()
+
+    def ask() -> None:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            holder(tmp_path)
+
+    asking = forked(ask)
+    while os.waitpid(asking, os.WNOHANG) == (0, 0):
+        FolderLock(tmp_path).release()
+
+
 def test_a_killed_holder_keeps_nobody_out(tmp_path: Path) -> None:
     def die() -> None:
         FolderLock(tmp_path)

@@ -266,6 +266,20 @@ def test_two_workers_ask_tpe_for_different_trials() -> None:
     assert sorted(one.number for one in run(given).trials) == list(range(6))
 
 
+def test_the_number_of_the_first_trial_of_tpe_is_taken_before_another_worker_asks() -> None:
+    given = config({"lr": {"low": 1e-4, "high": 1e-1}}, base={"epochs": 1}, method="tpe", trials=2)
+    (first,) = run(given, dry_run=True).trials
+    claim = Path("out/claims", first.id)
+    claim.mkdir(parents=True)
+    other = FolderLock(claim)  # another worker has taken it, and not noted it yet
+    process = started(given)
+    while not Path("done.txt").exists():
+        time.sleep(0.01)
+    other.release()
+    ended(process)
+    assert sorted(one.number for one in run(given).trials) == [0, 1] and len(done()) == 2
+
+
 def test_told_to_stop_it_has_its_trials_save_and_goes_on_without_doing_anything_twice() -> None:
     given = config({"lr": [0.01, 0.1]}, base={"wait": 0.2, "epochs": 4})
     process = started(given, "out", "--workers", "2")

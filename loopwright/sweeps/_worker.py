@@ -79,6 +79,7 @@ class Worker:
         """Do trials until nothing is left to do, here or elsewhere."""
         self.signals.install()
         try:
+            self._note_first()
             while self._turn():
                 time.sleep(_TICK)
         finally:
@@ -87,6 +88,13 @@ class Worker:
             for running in list(self._running):
                 self._settle(running)
             self.signals.remove()
+
+    def _note_first(self) -> None:
+        """Note the trial that TPE begins with before anybody asks for the next: its number is taken."""
+        if self._study.method == "tpe":
+            with self._store.alone():
+                for trial in self._plan.trials:
+                    self._store.add(trial)
 
     def _turn(self) -> bool:
         """One look at everything; False when it is over."""
