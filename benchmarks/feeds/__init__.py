@@ -117,5 +117,15 @@ FEEDS = (
     OURS_ONE_THREAD,
     DECODE_LIMIT,
     Feed("limit_smallest", "limit: decode at 1/8 only", ("simplejpeg",), pictures=None, is_limit=True),
+    Feed(
+        "limit_apart",
+        "limit: a process that decodes, and no more",
+        ("simplejpeg",),
+        (COLD_SMALL,),
+        pictures=None,
+        workers=1,
+        launches=True,
+        is_limit=True,
+    ),
     COPY_LIMIT,
 )
