@@ -8,6 +8,7 @@ metrics.jsonl      one line a report: step, epoch, names -> values; the record o
 speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
 classes.json       the names of the classes in the order of the model's outputs, where the run was told them
 log.txt            everything printed
+start.txt          what a start in the background printed that came to no run
 nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
 replays/           copies of the run, in which a step was looked at, and runs that reproduced it
@@ -32,11 +33,22 @@ from ._run_order import run_order
 
 RUN, CONFIG, ENVIRONMENT, PATCH, DATA = "run.json", "config.yaml", "environment.json", "code.patch", "data.jsonl"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
-NONFINITE, REPLAYS, CLASSES = "nonfinite.json", "replays", "classes.json"
+NONFINITE, REPLAYS, CLASSES, START = "nonfinite.json", "replays", "classes.json", "start.txt"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
-_OWN = (RUN, CONFIG, ENVIRONMENT, PATCH, DATA, METRICS, SPEED, LOG, NONFINITE, CLASSES)
+_OWN = (
+    RUN,
+    CONFIG,
+    ENVIRONMENT,
+    PATCH,
+    DATA,
+    METRICS,
+    SPEED,
+    LOG,
+    NONFINITE,
+    CLASSES,
+)  # and START, which goes by itself
 _LEFT_OVER = re.compile(
     r"\.(run\.json|config\.yaml|environment\.json|code\.patch|data\.jsonl|nonfinite\.json|classes\.json)\.\d+\.tmp"
     r"|\.probe\.\d+"
@@ -85,6 +97,7 @@ class Record:
                 {key: self.info.get(key) for key in ("started", "ended", "host", "pid", "step", "snapshot")}
                 | {"state": self.state}
             )
+            lives[-1]["ended"] = lives[-1]["ended"] or self._last_sign()
         order = run_order()
         here = os.getcwd()
         self.info = {
@@ -168,6 +181,11 @@ class Record:
         self.speed.close()
         self._lock.release()
 
+    def _last_sign(self) -> str | None:
+        """When a life that was killed was last heard of."""
+        paths = [path for name in (SPEED, LOG) if (path := self.folder / name).exists()]
+        return _now(max(path.stat().st_mtime for path in paths)) if paths else None
+
     def _write_info(self) -> None:
         write_json(self.folder / RUN, self.info, sync=False)
 
@@ -193,7 +211,7 @@ class Record:
 
     def _check_files(self) -> None:
         """A folder may be a stranger's: nothing is written through a link, and no pipe keeps us waiting."""
-        for path in map(self.folder.joinpath, (*_OWN, LOCK)):
+        for path in map(self.folder.joinpath, (*_OWN, LOCK, START)):
             if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
                 raise RunError(
                     f"{path} is a link, or no file: a run writes into files of its own. Remove it, or give this run "
@@ -245,5 +263,5 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
         raise RunError(f"{path} does not hold the metrics of a run ({error})") from None
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+def _now(seconds: float | None = None) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))

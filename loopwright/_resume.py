@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._errors import RunError
-from ._record import CONFIG, RUN, is_held, read_run
+from ._record import CONFIG, RUN, START, is_held, read_run
 from ._run_order import run_order
 from ._yaml import Difference, differences, read_yaml
 
@@ -81,7 +81,7 @@ def free_folder(base: str | Path, settings: Mapping[str, Any] | None = None) -> 
 
 def _is_free(folder: Path, settings: Mapping[str, Any] | None) -> bool:
     if not (folder / RUN).exists():
-        return not folder.exists() or not any(folder.iterdir())
+        return not folder.exists() or all(path.name == START for path in folder.iterdir())  # of a start that failed
     if settings is None or read_run(folder).get("state") == "finished" or is_held(folder):
         return False
     return not changed_settings(read_settings(folder / CONFIG), settings)[0]

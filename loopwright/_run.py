@@ -28,7 +28,7 @@ from ._data_notes import DataNotes
 from ._device import choose_compute
 from ._display import Display
 from ._environment import describe_environment
-from ._errors import ConfigError, RunError
+from ._errors import ConfigError, LoopwrightError, RunError
 from ._examiner import Ending, Examiner, NoExaminer
 from ._feeder import Feeder
 from ._keeper import Keeper
@@ -49,6 +49,7 @@ from ._seed import (
     seed_everything,
 )
 from ._signals import Signals
+from ._start_file import adopt_output
 from ._stepper import Steppers
 from ._stopping import Stopping, direction_of
 from ._tee import Tee
@@ -186,6 +187,7 @@ class Run:
         self._record.write_config(settings)
         self._describe()
         self._display = Display(choose_screen(self._progress, sys.stdout))
+        adopt_output(self.folder)
         self._tee = Tee(self.folder / LOG, self._display.erase)
         self._signals.install()
         self._announce(changed, damaged)
@@ -295,12 +297,17 @@ class Run:
             seed_everything(self.seed)
 
     def _announce_source(self, source: Source) -> None:
-        """Say once how the training data are read, and record it."""
+        """Say once how the training data are read, and record that training has begun."""
+        facts: dict[str, Any] = {}
+        if "steps_per_epoch" not in self._record.info:
+            facts = {"length": self._agenda.limits.text, "steps_per_epoch": source.length()}
         reason = source.describe()
         if reason and "loader" not in self._record.info:
-            self._record.update(loader=reason)
+            facts["loader"] = reason
             if self._progress is not False:
                 self._display.print([f"loader     {reason}"])
+        if facts:
+            self._record.update(**facts)
 
     def _announce(self, changed: Sequence[Difference], damaged: Sequence[str]) -> None:
         for complaint in damaged:
@@ -344,7 +351,8 @@ class Run:
         for note in (self._memory_note(error), self._alarms.note(error)):
             if note is not None:
                 error.add_note(note)
-        self._tee.note("".join(traceback.format_exception(error)))
+        if isinstance(error, LoopwrightError) or not self._tee.has_errors:  # else Python itself prints it there
+            self._tee.note("".join(traceback.format_exception(error)))
         return {"state": "failed", "reason": "".join(traceback.format_exception_only(error)).strip()}
 
     def _memory_note(self, error: BaseException) -> str | None:

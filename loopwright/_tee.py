@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any, TextIO
 
 
 class _Stream:
-    """A text stream that also writes into the log; everything else is the original stream's."""
+    """A text stream that also writes into the log, unless it leads there; everything else is the original stream's."""
 
     def __init__(self, original: TextIO | None, log: TextIO, before: Callable[[str], None]) -> None:
+        self._is_log = _leads_to(original, log)
         self._original, self._log, self._before = original, log, before
 
     def write(self, text: str) -> int:
         self._before(text)
-        if not self._log.closed:
+        if not self._log.closed and not self._is_log:
             with contextlib.suppress(OSError):  # a full disk is no reason to stop training
                 self._log.write(text)
         return self._original.write(text) if self._original is not None else len(text)
@@ -29,8 +31,17 @@ class _Stream:
         return getattr(self._original, name)
 
 
+def _leads_to(stream: TextIO | None, log: TextIO) -> bool:
+    try:
+        return stream is not None and os.path.samestat(os.fstat(stream.fileno()), os.fstat(log.fileno()))
+    except (AttributeError, OSError, ValueError):  # no file of the system's
+        return False
+
+
 class Tee:
     """Copies ``sys.stdout`` and ``sys.stderr`` into a log file, line by line, until closed.
+
+    Of a stream that is that very file already, as in the background, nothing is written twice.
 
     Args:
         path: the log; it is appended to.
@@ -41,6 +52,7 @@ class Tee:
     def __init__(self, path: Path, before: Callable[[str], None]) -> None:
         self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
         self._stdout, self._stderr = sys.stdout, sys.stderr
+        self.has_errors = _leads_to(self._stderr, self._log)  # whether what Python says at its end gets there, too
         sys.stdout = _Stream(self._stdout, self._log, before)  # type: ignore[assignment]
         sys.stderr = _Stream(self._stderr, self._log, before)  # type: ignore[assignment]
         self._faults = not faulthandler.is_enabled()

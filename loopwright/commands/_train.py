@@ -1,8 +1,11 @@
 """``loopwright train``: train a classifier."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
+from .._errors import ConfigError
 from ._done import say_done
 from ._given import read_settings
 from ._keys import KEYS
@@ -23,15 +26,17 @@ def add(commands: Any) -> None:
         metavar="REV",
         help="with the code of a commit, branch, tag or RUN; data and run stay where they are",
     )
+    parser.add_argument("--detach", action="store_true", help="train in the background; see also logs, runs, stop")
     parser.set_defaults(function=_run)
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.detach:
+        return _detach(asked)
     if asked.commit is not None:
         from .._at_commit import train_at
 
-        options = {"--dry-run": asked.dry_run, "--resume": asked.resume, "--overwrite": asked.overwrite}
-        return train_at(asked.commit, asked.settings, [name for name, is_set in options.items() if is_set])
+        return train_at(asked.commit, asked.settings, _options(asked))
     from ..recipes._classify import dry_run, train
 
     settings = read_settings(asked.settings)
@@ -43,3 +48,34 @@ def _run(asked: argparse.Namespace) -> int:
         return 0
     say_done(train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite))
     return 0
+
+
+def _detach(asked: argparse.Namespace) -> int:
+    """What is wrong with the settings is said here, before anything is started."""
+    from .._detach import start_detached
+
+    if asked.dry_run:
+        raise ConfigError("--dry-run shows the plan and trains nothing: leave --detach out")
+    commit = [] if asked.commit is None else ["--commit", asked.commit]
+    folder, more = _folder(asked)
+    command = [sys.executable, "-m", "loopwright", "train", *asked.settings, *more, *commit, *_options(asked)]
+    return start_detached(command, folder, lambda line: print(line, flush=True))
+
+
+def _folder(asked: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The run's folder, and the setting that says it where nobody did."""
+    if asked.commit is not None:  # whose modules and configuration are not those that are here
+        given = [setting.partition("=")[2] for setting in asked.settings if setting.startswith("run=")]
+        if not given:
+            raise ConfigError("--detach with --commit needs run=FOLDER: the configuration of the commit is read later")
+        return Path(given[-1]), []
+    from ..recipes._classify import run_folder
+
+    settings = read_settings(asked.settings)
+    folder = run_folder(settings)
+    return folder, [] if settings.run is not None else [f"run={folder}"]
+
+
+def _options(asked: argparse.Namespace) -> list[str]:
+    options = {"--dry-run": asked.dry_run, "--resume": asked.resume, "--overwrite": asked.overwrite}
+    return [name for name, is_set in options.items() if is_set]

@@ -10,7 +10,7 @@ from typing import Any
 from .._errors import LoopwrightError
 from .._files import open_unlinked, read_json_lines, read_within
 from .._record import CONFIG, METRICS, NONFINITE, RUN, SPEED, read_run
-from .._runs import true_state
+from .._run_state import true_state
 from .._yaml import MOST_BYTES, parse_yaml
 from ._curve import Curve, curves_of
 
