@@ -18,6 +18,7 @@ from .commands import (
     _export,
     _find_lr,
     _fit_batch,
+    _logs,
     _pack,
     _predict,
     _replay,
@@ -45,10 +46,11 @@ COMMANDS = (
     _export,
     _pack,
     _data,
+    _runs,
+    _logs,
     _stop,
     _replay,
     _reproduce,
-    _runs,
     _report,
 )  # as --help lists them
 
