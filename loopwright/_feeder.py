@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ._device import Compute
 from ._nested import leaves
+from .data._normalize import Normalize, NormalizeRoles
 from .data._source import Batch, Source
 
 
@@ -21,11 +22,14 @@ class Feeder:
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
+        self.normalize: Normalize | NormalizeRoles | None = None  # what the present batches went through
+        self._is_new = False  # whether the first batch of a loop is still to come
         self._side = torch.cuda.Stream(compute.device) if compute.device.type == "cuda" else None
 
     def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         """The batches of an epoch from a place on."""
         batches = source.open(epoch, seed, drawn)
+        self.normalize, self._is_new = None, True
         if not source.draws_here:
             return self._ahead(batches, source)
         if self._compute.device.type == "cpu" and source.normalize is None:
@@ -51,6 +55,9 @@ class Feeder:
 
     def _moved(self, data: Any, source: Source) -> Any:
         moved = self._compute.move(data)
+        if self._is_new:  # floats pass a Normalize unchanged
+            self._is_new = False
+            self.normalize = source.normalize if any(_is_bytes(part) for part in leaves(moved, Tensor)) else None
         return moved if source.normalize is None else source.normalize(moved)
 
     def _handed_over(self, ready: Any, done: Any) -> Any:
@@ -60,3 +67,7 @@ class Feeder:
             if tensor.is_cuda:
                 tensor.record_stream(here)  # its memory was taken on the side stream: not to be reused too early
         return ready
+
+
+def _is_bytes(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.uint8 and tensor.ndim == 4

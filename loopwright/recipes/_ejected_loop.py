@@ -37,8 +37,9 @@ LOG, VALUES = Name("run.log"), Name("losses.values")
 def run_line(s: TrainSettings) -> Statement:
     """How the run is opened."""
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
+    named = {"classes": Name("train.classes")} if s.pictures else {}
     config = {"ejected_from": Name("EJECTED_FROM")}
-    return Statement("with ", LW.Run(Name("folder"), seed=s.seed, config=config, **options), " as run:")
+    return Statement("with ", LW.Run(Name("folder"), seed=s.seed, **named, config=config, **options), " as run:")
 
 
 def epoch_lines(s: TrainSettings) -> Block:
@@ -173,6 +174,9 @@ def _measured_in_validation(s: TrainSettings) -> Iterator[Line]:
     yield Statement("" if _unnamed(s) else "loss = ", loss)
     named = {} if _unnamed(s) else {"loss": LOSS}
     yield Statement("", LOG(*_unnamed(s), **named, top1=LW.topk_accuracy(OUTPUT, LABELS)))
+    if s.pictures:
+        most = {} if s.pictures == 16 else {"most": s.pictures}
+        yield Statement("", Name("run.log_images")("val/samples", IMAGES, output=OUTPUT, target=LABELS, **most))
 
 
 def _contexts(s: TrainSettings) -> Row:

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 from .._files import open_regular
@@ -12,8 +14,17 @@ MOST_BYTES = 45_000
 _MOST_PIXELS = 50_000_000
 
 
-def small_picture(path: Path) -> str | None:
-    """The picture as a data URI of a JPEG; None where there is none that can be read."""
+def small_picture(path: Path, most_bytes: int = MOST_BYTES) -> str | None:
+    """The picture as a data URI; None where there is none that can be read."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return _small_picture(path, most_bytes, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # a page that is refreshed shows most of them again
+def _small_picture(path: Path, most_bytes: int, size: int, time: int) -> str | None:
     from PIL import Image
 
     try:
@@ -24,15 +35,18 @@ def small_picture(path: Path) -> str | None:
                 return None
             image = image.convert("RGB")
             image.thumbnail((WIDEST, 4 * WIDEST), Image.Resampling.LANCZOS)
-            return _uri(image)
+            return _uri(image, most_bytes)
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
         return None
 
 
-def _uri(image: "object") -> str:
-    for quality in (82, 70, 55, 40, 25):
+def _uri(image: "object", most_bytes: int) -> str:
+    from PIL import features
+
+    kind = "webp" if features.check("webp") else "jpeg"  # the first is smaller at the same look
+    for quality in (82, 65, 45, 25, 10):
         stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=quality, optimize=True)  # type: ignore[attr-defined]
-        if stream.tell() <= MOST_BYTES or quality == 25:
+        image.save(stream, kind, quality=quality)  # type: ignore[attr-defined]
+        if stream.tell() <= most_bytes:
             break
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
