@@ -2,11 +2,12 @@
 
     python -m benchmarks.reporting [--quick] [--json FILE] [--rounds N] [--runs FOLDER]
 
-Two cases: 9 runs of 20 epochs (three configurations, three seeds, sheets of photographs in their records, as `loopwright
-train` leaves them), and 200 runs of 10,000 points in 40 configurations. The records are written here, with numbers from a seeded
-generator, unless `--runs` names a folder of real ones for the first case. Written: `lw.report` in this process, without and with
-the PNG. Opened: from the request to the chart that can be pointed at, in a fresh context of Debian's Chromium, driven by Playwright;
-"hover" is one move of the pointer over the chart with its layout, "redraw" the change to the log scale.
+Two cases: 9 runs of 20 epochs (three configurations, three seeds, sheets of photographs in their records, as
+`loopwright train` leaves them), and 200 runs of 10,000 points in 40 configurations. The records are written here, with
+numbers from a seeded generator, unless `--runs` names a folder of real ones for the first case. Written: `lw.report` in this
+process, with all its files. Opened: from the request to the chart that can be pointed at, in a fresh context of Debian's
+Chromium, driven by Playwright; "hover" is one move of the pointer over the chart with its layout, "redraw" the change to the
+log scale.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ MOVES = 60
 _HOVER = """
 () => {
   const host = document.getElementById("chart"), box = host.getBoundingClientRect(), times = [];
-  for (let i = 0; i < %d; i++) {
-    const x = box.left + 70 + (box.width - 330) * ((i * 37) %% %d) / %d, y = box.top + 40 + (i * 53) %% 300;
+  for (let i = 0; i < MOVES; i++) {
+    const x = box.left + 70 + (box.width - 330) * ((i * 37) % MOVES) / MOVES, y = box.top + 40 + (i * 53) % 300;
     const began = performance.now();
     host.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, bubbles: true }));
     host.getBoundingClientRect(); document.getElementById("tip").offsetWidth;
@@ -41,7 +42,7 @@ _HOVER = """
   }
   return times;
 }
-""" % (MOVES, MOVES, MOVES)
+""".replace("MOVES", str(MOVES))
 _REDRAW = """
 () => {
   const times = [], box = document.getElementById("log");
@@ -86,7 +87,9 @@ def make_few(folder: Path) -> None:
     for number, lr in enumerate((0.1, 0.03, 0.003)):
         for seed in range(3):
             run = folder / f"lr{lr}-{seed}"
-            write_record(run, {"optimizer": {"name": "AdamW", "lr": lr}}, seed, 0.3 + 0.1 * number, points=20, epochs=20)
+            write_record(
+                run, {"optimizer": {"name": "AdamW", "lr": lr}}, seed, 0.3 + 0.1 * number, points=20, epochs=20
+            )
             sheets(run, photos, seed)
 
 
@@ -115,19 +118,30 @@ def write_record(run: Path, settings: dict[str, Any], seed: int, reaches: float,
     """A finished run: training means, and an evaluation an epoch."""
     draw = random.Random(f"{run.name}")
     run.mkdir(parents=True)
-    (run / "run.json").write_text(json.dumps({"id": run.name, "state": "finished", "seed": seed, "best": {"val/top1": 0.0}}))
+    (run / "run.json").write_text(
+        json.dumps({"id": run.name, "state": "finished", "seed": seed, "best": {"val/top1": 0.0}})
+    )
     (run / "config.yaml").write_text(json.dumps({**settings, "seed": seed}))
     lines, speed = [], []
     for point in range(1, points + 1):
         share, step = point / points, 20 * point
         epoch = (point - 1) * epochs // points
         loss = 2.3 * math.exp(-3 * share) + 0.05 * draw.gauss(0, 1)
-        lines.append({"kind": "steps", "step": step, "epoch": epoch, "train/loss": loss, "train/lr": 0.01 * (1 - share)})
+        lines.append(
+            {"kind": "steps", "step": step, "epoch": epoch, "train/loss": loss, "train/lr": 0.01 * (1 - share)}
+        )
         if point * epochs // points > epoch:
             top1 = reaches * (1 - math.exp(-4 * share)) + 0.01 * draw.gauss(0, 1)
             lines.append({"kind": "epoch", "step": step, "epoch": epoch, "train/loss": loss})
             lines.append({"kind": "evaluation", "step": step, "epoch": epoch, "val/loss": loss + 0.1, "val/top1": top1})
-            facts = {"kind": "epoch", "step": step, "epoch": epoch, "seconds": 9.0, "samples_per_second": 400, "waiting": 0.01}
+            facts = {
+                "kind": "epoch",
+                "step": step,
+                "epoch": epoch,
+                "seconds": 9.0,
+                "samples_per_second": 400,
+                "waiting": 0.01,
+            }
             speed.append(facts)
     for name, rows in (("metrics.jsonl", lines), ("speed.jsonl", speed)):
         (run / name).write_text("".join(json.dumps(row) + "\n" for row in rows))

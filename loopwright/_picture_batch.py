@@ -99,7 +99,9 @@ def take(
     """
     if isinstance(pictures, Mapping):
         if output is not None or target is not None:
-            raise DataError("log_images: give the output and the target as columns of the mapping, or without a mapping")
+            raise DataError(
+                "log_images: give the output and the target as columns of the mapping, or without a mapping"
+            )
         named = dict(pictures)
     else:
         named, output, target = _with_output(pictures, output, target)
@@ -110,7 +112,9 @@ def take(
     count = next(iter(counts.values()))
     for what, number in (*counts.items(), ("captions", len(captions) if captions is not None else count)):
         if number != count:
-            raise DataError(f"log_images: {number} of {what!r} for {count} of {next(iter(counts))!r}: give one for each")
+            raise DataError(
+                f"log_images: {number} of {what!r} for {count} of {next(iter(counts))!r}: give one for each"
+            )
     wanted = list(rows(count))
     batch = PictureBatch([], None if captions is None else [str(captions[row]) for row in wanted], count=len(wanted))
     for place, (heading, value) in enumerate(named.items()):
@@ -140,8 +144,9 @@ def _with_output(pictures: Any, output: Any, target: Any) -> tuple[dict[str, Any
         return {"input": pictures, "target": target}, None, None
     if not isinstance(output, Tensor) or output.ndim not in (2, 4):
         raise DataError(
-            "log_images: output= is a model's (N, classes), pictures (N, C, H, W) or class scores (N, classes, H, W). Found: "
-            f"{tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}. Write captions of your own else"
+            "log_images: output= is a model's (N, classes), pictures (N, C, H, W) or class scores (N, classes, H, W). "
+            f"Found: {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}. Else write captions of "
+            "your own"
         )
     if output.ndim == 2:
         return {"": pictures}, output, target
@@ -183,8 +188,8 @@ def _pictures_of(value: Any, heading: str) -> Tensor | list[Tensor]:
         value = _channels_first(value)
     if not isinstance(value, Tensor):
         raise DataError(
-            f"log_images: {_named(heading)}a {type(value).__name__} is no picture: give a tensor, an array, a PIL image, or a "
-            "list of them"
+            f"log_images: {_named(heading)}a {type(value).__name__} is no picture: give a tensor, an array, a PIL image, "
+            "or a list of them"
         )
     batch = _batch_of_classes(value) if value.dtype in _CLASSES else _batch_of_pixels(value)
     if batch is None or 0 in batch.shape or batch.is_complex():

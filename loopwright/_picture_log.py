@@ -1,7 +1,7 @@
 """``PictureLog``: pictures of progress in a run's folder, drawn and written beside the loop.
 
-A sheet is pictures/NAME-STEP.png and a line of pictures.jsonl, which a resumed run cuts back as it does metrics.jsonl. Of each
-name a bounded number stays on disk, spread over the training. What goes wrong here is told and stops nothing.
+A sheet is pictures/NAME-STEP.png and a line of pictures.jsonl, which a resumed run cuts back as it does metrics.jsonl.
+Of each name a bounded number stays on disk, spread over the training. What goes wrong here is told and stops nothing.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import re
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from ._files import JsonLines, make_folder, parse_json, read_json_lines, replace
 from ._picture_batch import PictureBatch
 from ._progress_sheet import Drawn, draw
 from ._record import PICTURES, PICTURES_FOLDER
+from ._state import Stateful
 from ._when import Span, parse_span
 from ._writer import Line
 
@@ -45,10 +46,11 @@ class PictureLog:
     Args:
         folder: of the run.
         classes: their names, where they are known.
+        batches: what knows how they were normalised, and must survive with the rest.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str] | None = None) -> None:
-        self._folder, self._classes = folder, classes
+    def __init__(self, folder: Path, classes: Sequence[str] | None, batches: Stateful) -> None:
+        self._folder, self._classes, self._batches = folder, classes, batches
         self._line = Line(WAITING)
         self._lines: JsonLines | None = None
         self._lock = threading.Lock()  # of the lines: a checkpoint that is written beside the loop flushes them
@@ -145,6 +147,7 @@ class PictureLog:
     def state_dict(self) -> dict[str, Any]:
         return {
             "number": self._number,
+            "batches": self._batches.state_dict(),
             "last": {name: list(last) for name, last in self._last.items()},
             "counts": dict(self._counts),
             "kept": {name: {str(place): step for place, step in kept.items()} for name, kept in self._kept.items()},
@@ -152,6 +155,7 @@ class PictureLog:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._number = state["number"]
+        self._batches.load_state_dict(state["batches"])
         self._last = {name: list(last) for name, last in state["last"].items()}
         self._counts = dict(state["counts"])
         self._kept = {name: {int(place): step for place, step in kept.items()} for name, kept in state["kept"].items()}
@@ -199,7 +203,9 @@ class PictureLog:
             self._tell_of(name, drawn.notes)
         except Exception as error:
             said = getattr(error, "strerror", None) or str(error)
-            self._tell(f"{name} {type(error).__name__}", f"{name}: a sheet of pictures is left out ({said}); training goes on")
+            self._tell(
+                f"{name} {type(error).__name__}", f"{name}: a sheet of pictures is left out ({said}); training goes on"
+            )
         for step in gone:
             _remove(self._folder, _file(name, step))
 
@@ -216,8 +222,8 @@ class PictureLog:
         if "clamped" in notes:
             self._tell(
                 f"{name} clamped",
-                f"{name}: {notes['clamped']:,} values lie outside 0..1 ({notes['lowest']:.3g} to {notes['highest']:.3g}) and were "
-                "clamped. Were they normalised by a loader that the run does not know? Give log_images mean= and std=",
+                f"{name}: {notes['clamped']:,} values lie outside 0..1 ({notes['lowest']:.3g} to {notes['highest']:.3g}) "
+                "and were clamped. Were they normalised by a loader that the run does not know? Give log_images mean= and std=",
             )
 
     def _tell(self, key: str, text: str) -> None:
@@ -326,12 +332,9 @@ def _lines_of(path: Path) -> list[tuple[dict[str, Any], int]]:
     """The lines of the record, and where each ends."""
     found: list[tuple[dict[str, Any], int]] = []
     end = 0
-    with contextlib.suppress(OSError, ValueError):
-        with open(path, "rb") as file:
-            for row in file:
-                end += len(row)
-                line = parse_json(row.decode())
-                found.append((line if isinstance(line, dict) else {}, end))
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        for row in file:
+            end += len(row)
+            line = parse_json(row.decode())
+            found.append((line if isinstance(line, dict) else {}, end))
     return found
-
-

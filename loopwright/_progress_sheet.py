@@ -113,7 +113,9 @@ def _captions(batch: PictureBatch, classes: Sequence[str] | None) -> tuple[list[
     if batch.target:
         truth = [int(number) for part in batch.target for number in part.tolist()]
         wrong = [guess != true for guess, true in zip(guesses, truth, strict=True)]
-        texts = [f"{text}, was {name(true)}" if bad else text for text, true, bad in zip(texts, truth, wrong, strict=True)]
+        texts = [
+            f"{text}, was {name(true)}" if bad else text for text, true, bad in zip(texts, truth, wrong, strict=True)
+        ]
     own = batch.captions
     return [f"{text}\n{own[row]}" if own else text for row, text in enumerate(texts)], wrong
 

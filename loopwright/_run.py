@@ -248,7 +248,8 @@ class Run:
         self._steppers = Steppers(self._watch)
         self._ledger = Ledger(self._record.metrics, self._watch)
         self._alarms = Alarms(self._watch, self._ledger, self._record, self._cursor, self._tell)
-        self._pictures = PictureLog(self.folder, self._classes)
+        self._feeder = Feeder(self.compute)
+        self._pictures = PictureLog(self.folder, self._classes, self._feeder)
         parts = {"stopping": self._stopping, "steppers": self._steppers, "watch": self._watch}
         self._keeper = Keeper(
             self.checkpoints,
@@ -264,7 +265,7 @@ class Run:
             registry.check_finite if self._watch.looks else lambda states: None,
         )
         self._examiner = self._make_examiner(self._order)
-        self._signals, self._feeder = Signals(), Feeder(self.compute)
+        self._signals = Signals()
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
@@ -525,25 +526,25 @@ class Run:
         columns: int | None = None,
         keep: int = 10,
     ) -> bool:
-        """Put a sheet of pictures into the record, as pictures/NAME-STEP.png; the loop only pays for a copy of what is shown.
+        """Put a sheet of pictures into the record, as pictures/NAME-STEP.png. The loop pays for a copy of what is shown.
 
         In a loop over batches it stands for every batch: within ``evaluate`` the sheet gathers ``most`` pictures that are
         spread over the whole evaluation, the same ones each time; elsewhere the first call of a step counts.
 
         Args:
             name: such as ``"val/samples"``.
-            pictures: one or many: a tensor or array (N, C, H, W), (C, H, W) or (H, W) with 1, 3 or 4 channels, a PIL image, a
-                list of such; or several columns of them as a mapping from headings, in which ``"error": True`` stands for the
-                absolute difference of the two columns before it (a number instead of True is the top of its scale). Bytes, 16
-                bits and bool are shown by their range. Floats in 0..1 are, and those that ``batches`` has normalised are
-                brought back; values outside are clamped and told, NaN is magenta and told. Whole numbers of other types are
-                classes (N, H, W), each with its colour.
+            pictures: one or many: a tensor or array (N, C, H, W), (C, H, W) or (H, W) with 1, 3 or 4 channels, a PIL
+                image, a list of such; or several columns of them, as a mapping from headings, in which ``"error": True``
+                stands for the absolute difference of the two columns before it (a number instead of True is the top of its
+                scale). Bytes, 16 bits and bool are shown by their range. Floats in 0..1 are, and those that ``batches``
+                has normalised are brought back; values outside are clamped and told, NaN is magenta and told. Whole
+                numbers of other types are classes (N, H, W), each with its colour.
             captions: one text a picture.
-            output: what the model made of the pictures: scores (N, classes) become captions such as "cat 0.93, was dog", wrong
-                ones framed in red; pictures (N, C, H, W), or scores of masks (N, classes, H, W), become columns.
+            output: what the model made of the pictures: scores (N, classes) become captions such as "cat 0.93, was dog",
+                wrong ones framed in red; pictures (N, C, H, W), or scores of masks (N, classes, H, W), become columns.
             target: the class numbers (N,), pictures (N, C, H, W) or masks (N, H, W) that were wanted.
-            mean, std: what floats were normalised with, one number or one a channel, instead of what ``batches`` did; 0 and 1
-                for floats that were not. In a mapping, for all columns.
+            mean, std: what floats were normalised with, one number or one a channel, instead of what ``batches`` did; 0
+                and 1 for floats that were not. In a mapping, for all columns.
             every: in training, how often: ``"500 steps"`` or ``"2 epochs"``; the first call always counts.
             most: at most so many pictures; 16, or 8 where there are columns.
             columns: how many pictures stand side by side.

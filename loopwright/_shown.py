@@ -10,7 +10,9 @@ import numpy as np
 
 NO_NUMBER = (255, 0, 255)
 TOPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the scale of an error map
-_HEAT = np.array([(0, 0, 0), (62, 18, 110), (170, 40, 95), (240, 115, 40), (255, 252, 200)], np.float64)  # rising in light
+_HEAT = np.array(
+    [(0, 0, 0), (62, 18, 110), (170, 40, 95), (240, 115, 40), (255, 252, 200)], np.float64
+)  # rising in light
 _NEAR = 1e-3  # beyond 0..1 that rounding may cause
 
 
@@ -30,7 +32,10 @@ class Facts:
         self.values += values.size
         self.no_numbers += values.size - int(is_number.sum())
         if is_number.any():
-            self.low, self.high = min(self.low, float(values[is_number].min())), max(self.high, float(values[is_number].max()))
+            self.low, self.high = (
+                min(self.low, float(values[is_number].min())),
+                max(self.high, float(values[is_number].max())),
+            )
             self.clamped += int(((values < -_NEAR) | (values > 1 + _NEAR))[is_number].sum())
 
 

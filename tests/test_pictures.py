@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import forked, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +21,7 @@ from test_resume import Interrupted, Photos, batches_of_photos
 from torch import Tensor, nn
 
 import loopwright as lw
+from conftest import forked, same_bits, tiny_model
 from loopwright import _picture_log, _progress_sheet
 from loopwright._picture_batch import take
 from loopwright._picture_log import staying
@@ -59,7 +59,7 @@ def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
 
 def photo(size: int = 128, number: int = 3) -> Tensor:
     picture, _ = lw.ImageFolder(lw.demo_photos(), split="train")[number]
-    return torch.from_numpy(np.asarray(picture.convert("RGB").resize((size, size)))).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(picture.convert("RGB").resize((size, size)))).permute(2, 0, 1).contiguous()
 
 
 class TestWhatIsShown:
@@ -270,7 +270,9 @@ class TestWhichAreShown:
                     assert taken == [True, False]
                     run.log_images("steps", batch, every="5 steps", keep=99)
                     run.log_images("epochs", batch, every="2 epochs")
-        steps = {name: [line["step"] for line in lines_of(tmp_path) if line["name"] == name] for name in ("steps", "epochs")}
+        steps = {
+            name: [line["step"] for line in lines_of(tmp_path) if line["name"] == name] for name in ("steps", "epochs")
+        }
         assert steps == {"steps": [1, 5, 10], "epochs": [1, 9]}
 
     @settings(max_examples=100, deadline=None)
@@ -309,6 +311,12 @@ def life(folder: Path, *, die_at: int | None = None, kill: bool = False, **optio
     return model
 
 
+def killed_life(folder: Path, die_at: int, **options: Any) -> None:
+    """In a process of its own, which SIGKILL ends."""
+    torch.set_num_threads(1)  # a forked process cannot use its parent's threads
+    life(folder, die_at=die_at, kill=True, **options)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, dict[str, bytes]]:
     folder = tmp_path_factory.mktemp("whole") / "r"
@@ -317,16 +325,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, dict[str
 
 class TestTheRecord:
     def test_it_says_what_is_there(self, tmp_path: Path, whole) -> None:
-        model, files = whole
+        files = whole[1]
         lines = [json.loads(line) for line in files["pictures.jsonl"].splitlines()]
         assert [line["number"] for line in lines] == [*range(1, len(lines) + 1)]
         names = [line["name"] for line in lines]
         assert {name: names.count(name) for name in names} == {"train/now": 12, "val/samples": 3, "after": 3}
-        assert sum(name.startswith("pictures/train/now-") for name in files) == 3  # of the 4 that may stay
+        assert sum(name.startswith("pictures/train/now-") for name in files) == 4
         assert set(files) - {"pictures.jsonl"} <= {line["file"] for line in lines}
         assert all(line["file"] in files for line in lines if line["name"] != "train/now")
 
-    @pytest.mark.parametrize("die_at", range(1, 13))
+    @pytest.mark.parametrize("die_at", [1, 6, 9])
     def test_interrupted_at_any_step_the_resumed_run_has_the_same_pictures(self, tmp_path: Path, whole, die_at) -> None:
         with pytest.raises(Interrupted):
             life(tmp_path, die_at=die_at)
@@ -335,8 +343,8 @@ class TestTheRecord:
 
     @pytest.mark.parametrize("background", [True, False])
     def test_killed_again_and_again(self, tmp_path: Path, whole, background: bool) -> None:
-        for die_at in (3, 3, 5, 8, 8, 11):
-            child = forked(lambda die_at=die_at: life(tmp_path, die_at=die_at, kill=True, save_in_background=background))
+        for die_at in (3, 3, 8, 11) if background else (5, 9):
+            child = forked(lambda die_at=die_at: killed_life(tmp_path, die_at, save_in_background=background))
             assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
         life(tmp_path, save_in_background=background)
         assert all_of(tmp_path) == whole[1]
@@ -347,7 +355,9 @@ class TestTheRecord:
             return draw(*given, **named)
 
         draw = _picture_log.draw
-        child = forked(lambda: (setattr(_picture_log, "draw", slow), life(tmp_path, die_at=7, kill=True)))
+        monkeypatch.setattr(_picture_log, "draw", slow)
+        child = forked(lambda: killed_life(tmp_path, 7))
+        monkeypatch.setattr(_picture_log, "draw", draw)
         assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
         latest = lw.Checkpoints(tmp_path / "checkpoints").latest
         on_disk = {line["step"] for line in lines_of(tmp_path) if (tmp_path / line["file"]).exists()}
@@ -362,8 +372,6 @@ class TestTheRecord:
     def test_a_checkpoint_of_before_there_were_pictures_can_be_gone_on_from(self, tmp_path: Path, monkeypatch) -> None:
         with pytest.raises(Interrupted):
             life(tmp_path, die_at=5)
-        from loopwright._keeper import Keeper
-
         load = lw.Checkpoints.load
 
         def without(self: Any, *given: Any, **named: Any) -> Any:
@@ -374,7 +382,8 @@ class TestTheRecord:
 
         monkeypatch.setattr(lw.Checkpoints, "load", without)
         life(tmp_path)
-        assert Keeper and lines_of(tmp_path)[0]["step"] == 5  # what stood there before is cut: nobody counted it
+        lines = lines_of(tmp_path)  # what stood there before is cut: nobody counted it
+        assert lines[0]["step"] == 4 and [line["number"] for line in lines] == [*range(1, len(lines) + 1)]
 
     def test_overwriting_a_run_removes_its_pictures_and_nothing_else(self, tmp_path: Path) -> None:
         life(tmp_path)
@@ -390,7 +399,13 @@ class TestTheRecord:
         (tmp_path / "secret.png").write_text("s")
         (run / "own.png").write_text("s")
         (run / "pictures" / "linked").symlink_to(tmp_path)
-        evil = ["../secret.png", "own.png", "pictures/../../secret.png", str(tmp_path / "secret.png"), "pictures/linked/secret.png"]
+        evil = [
+            "../secret.png",
+            "own.png",
+            "pictures/../../secret.png",
+            str(tmp_path / "secret.png"),
+            "pictures/linked/secret.png",
+        ]
         with open(run / "pictures.jsonl", "a") as file:
             for name in [*evil, 3, None, ["x"]]:
                 file.write(json.dumps({"file": name, "number": 99}) + "\n")
@@ -414,7 +429,9 @@ class TestBadDays:
 
         monkeypatch.setattr(_picture_log, "replace_file", full)
         assert same_bits(life(tmp_path), whole[0])
-        assert capsys.readouterr().out.count("val/samples: a sheet of pictures is left out (No space left on device)") == 1
+        assert (
+            capsys.readouterr().out.count("val/samples: a sheet of pictures is left out (No space left on device)") == 1
+        )
         assert not (tmp_path / "pictures.jsonl").exists()
 
     def test_nor_does_an_encoder_that_fails(self, tmp_path: Path, whole, monkeypatch, capsys) -> None:
@@ -454,7 +471,9 @@ class TestBadDays:
 # ---- the faces --------------------------------------------------------------------------------------------------------
 
 
-def shown_by_fit(folder: Path, model: nn.Module, data: list[Any], loss: Callable[..., Tensor], **named: Any) -> list[dict]:
+def shown_by_fit(
+    folder: Path, model: nn.Module, data: list[Any], loss: Callable[..., Tensor], **named: Any
+) -> list[dict]:
     lw.fit(model, data, data, loss=loss, epochs=2, workers=0, run=folder, seed=3, device="cpu", progress=False, **named)
     return lines_of(folder) if (folder / "pictures.jsonl").exists() else []
 
@@ -483,4 +502,7 @@ def test_the_recipe_logs_a_sheet_after_each_epoch(trained_run: Path) -> None:
     assert len(lines[0]["captions"]) == 16 and any(", was " in caption for caption in lines[0]["captions"])
     classes = json.loads((trained_run / "classes.json").read_bytes())["classes"]
     assert len({caption.partition(", was ")[2] for caption in lines[0]["captions"]}) > 3
-    assert all(caption.rpartition(" ")[0].split(" 0.")[0] in {*classes} or ", was " in caption for caption in lines[0]["captions"])
+    assert all(
+        caption.rpartition(" ")[0].split(" 0.")[0] in {*classes} or ", was " in caption
+        for caption in lines[0]["captions"]
+    )

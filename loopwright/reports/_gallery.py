@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from ._colors import color_class
 from ._group import Group
 from ._one_run import PICTURE, OneRun
-from ._picture import MOST_BYTES, small_picture
+from ._picture import MOST_BYTES, WIDEST, small_picture
 from ._report import Report
 from ._sheets import SheetFile, some
 from ._svg import text_of
@@ -13,6 +13,7 @@ from ._svg import text_of
 _MOST_PICTURED = 4  # configurations
 _MOST_SHEETS = 6  # pictures that change with the step, of all configurations
 _STEPS = 3  # of each
+_WIDEST_LAST = 1000  # pixels of the sheet of the end, which has eight pictures side by side
 _ALL_BYTES = 240_000  # of all pictures together, before they become text
 
 _Sheets = tuple[Group, OneRun, str, Sequence[SheetFile]]
@@ -48,11 +49,10 @@ def _sheets(chosen: Sequence[tuple[Group, OneRun]]) -> Iterable[_Sheets]:
             yield group, one, "predictions at the end", [SheetFile(-1, one.folder / PICTURE)]
 
 
-def _figure(
-    report: Report, group: Group, one: OneRun, name: str, sheets: Sequence[SheetFile], most: int
-) -> str:
+def _figure(report: Report, group: Group, one: OneRun, name: str, sheets: Sequence[SheetFile], most: int) -> str:
     """A picture, or one that changes with the step: all but the newest wait hidden."""
-    drawn = [(sheet.step, uri) for sheet in sheets if (uri := small_picture(sheet.path, most))]
+    widest = WIDEST if sheets[-1].step >= 0 else _WIDEST_LAST
+    drawn = [(sheet.step, uri) for sheet in sheets if (uri := small_picture(sheet.path, most, widest))]
     if not drawn:
         return ""
     place = report.groups.index(group)
@@ -62,10 +62,11 @@ def _figure(
         for number, (step, uri) in enumerate(drawn)
     )
     newest = drawn[-1][0]
-    when = f'<output>step {newest:,}</output>' if newest >= 0 else ""
+    when = f"<output>step {newest:,}</output>" if newest >= 0 else ""
     slider = (
         f'<label class="steps"><span class="aside">Step of {text_of(name)} of {text_of(one.name)}</span>'
-        f'<input type="range" min="0" max="{len(drawn) - 1}" value="{len(drawn) - 1}" aria-valuetext="step {newest:,}" hidden>'
+        f'<input type="range" min="0" max="{len(drawn) - 1}" value="{len(drawn) - 1}" '
+        f'aria-valuetext="step {newest:,}" hidden>'
         f"{when}</label>"
     )
     return (

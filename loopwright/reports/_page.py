@@ -153,7 +153,8 @@ def _end(report: Report, group: Group, low: float, high: float) -> str:
         f'<div class="row" data-g="{place}"><span class="name {name}t">{text_of(group.title)}</span>'
         f'<svg class="strip" role="img" aria-label="{text_of(", ".join(map(report.scale.text, group.values)))}">'
         f"{''.join(_strip(group, name, low, high, report.scale))}</svg>"
-        f'<span class="value">{text_of(report.scale.text(interval.value))}</span><span class="span">{text_of(span)}</span></div>'
+        f'<span class="value">{text_of(report.scale.text(interval.value))}</span>'
+        f'<span class="span">{text_of(span)}</span></div>'
     )
 
 

@@ -48,12 +48,8 @@ def _is_own(run: Path, file: str) -> bool:
     if path.is_absolute() or ".." in path.parts or path.parts[:1] != (PICTURES_FOLDER,) or path.suffix != ".png":
         return False
     try:
-        place = run
-        for part in path.parts:
-            place = place / part
-            mode = os.lstat(place).st_mode
-            if stat.S_ISLNK(mode):
-                return False
-        return stat.S_ISREG(mode)
+        places = [run.joinpath(*path.parts[: number + 1]) for number in range(len(path.parts))]
+        modes = [os.lstat(place).st_mode for place in places]
+        return stat.S_ISREG(modes[-1]) and not any(map(stat.S_ISLNK, modes))
     except (OSError, ValueError):
         return False
