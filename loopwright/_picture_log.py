@@ -200,7 +200,7 @@ class PictureLog:
             _make_own_folder(self._folder, path.parent)
             replace_file(path, drawn.data, sync=False)
             self._append({**line, "captions": drawn.captions, **_more(sheet, drawn), "number": number})
-            self._tell_of(name, drawn.notes)
+            self._tell_of(name, drawn.notes, is_off=drawn.is_off)
         except Exception as error:
             said = getattr(error, "strerror", None) or str(error)
             self._tell(
@@ -215,11 +215,11 @@ class PictureLog:
                 self._lines = JsonLines(self._folder / PICTURES)
             self._lines.append(line)
 
-    def _tell_of(self, name: str, notes: Mapping[str, Any]) -> None:
+    def _tell_of(self, name: str, notes: Mapping[str, Any], *, is_off: bool) -> None:
         if "not_numbers" in notes:
             count = notes["not_numbers"]
             self._tell(f"{name} nan", f"{name}: {count:,} value{'s are' if count > 1 else ' is'} NaN, shown in magenta")
-        if "clamped" in notes:
+        if is_off:
             self._tell(
                 f"{name} clamped",
                 f"{name}: {notes['clamped']:,} values lie outside 0..1 ({notes['lowest']:.3g} to {notes['highest']:.3g}) "

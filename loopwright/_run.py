@@ -537,7 +537,7 @@ class Run:
                 image, a list of such; or several columns of them, as a mapping from headings, in which ``"error": True``
                 stands for the absolute difference of the two columns before it (a number instead of True is the top of its
                 scale). Bytes, 16 bits and bool are shown by their range. Floats in 0..1 are, and those that ``batches``
-                has normalised are brought back; values outside are clamped and told, NaN is magenta and told. Whole
+                has normalised are brought back; values outside are clamped, NaN is magenta and told. Whole
                 numbers of other types are classes (N, H, W), each with its colour.
             captions: one text a picture.
             output: what the model made of the pictures: scores (N, classes) become captions such as "cat 0.93, was dog",

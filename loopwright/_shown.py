@@ -26,6 +26,11 @@ class Facts:
     no_numbers: int = 0
     values: int = 0
 
+    @property
+    def is_off(self) -> bool:
+        """Whether more lies outside than noise and overshooting explain."""
+        return self.low < -1 or self.high > 2 or self.clamped > 0.25 * self.values
+
     def see(self, values: np.ndarray) -> None:
         """Count values that should lie in 0..1."""
         is_number = ~np.isnan(values)

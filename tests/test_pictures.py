@@ -139,6 +139,11 @@ class TestWhatIsShown:
         assert line["clamped"] == 2 * 128 * 128 and (line["lowest"], line["highest"]) == (-0.5, 7.0)
         assert capsys.readouterr().out.count("x: 32,768 values lie outside 0..1 (-0.5 to 7)") == 1
 
+    def test_of_noise_that_overshoots_nothing_is_told(self, tmp_path: Path, capsys) -> None:
+        noise = torch.randn(3, 128, 128, generator=torch.Generator().manual_seed(1))
+        _, line = logged(tmp_path, photo().float() / 255 + 0.1 * noise)
+        assert line["clamped"] > 100 and "warning" not in capsys.readouterr().out
+
     def test_what_is_no_number_is_seen_and_told(self, tmp_path: Path, capsys) -> None:
         picture = photo().float() / 255
         picture[1, 5:9, 5:9] = torch.nan

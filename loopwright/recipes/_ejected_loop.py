@@ -164,7 +164,8 @@ def _swa(s: TrainSettings) -> Iterator[Line]:
 
 
 def _validation(s: TrainSettings) -> Block:
-    loop = Block("for images, labels in run.batches(val_loader):", _autocast(s, *_measured_in_validation(s)))
+    measured = [*_autocast(s, *_measured_in_validation(s)), *_shown(s)]
+    loop = Block("for images, labels in run.batches(val_loader):", measured)
     return Block(Statement("with ", _contexts(s), ":"), [*_batch_norm(s), loop])
 
 
@@ -174,6 +175,10 @@ def _measured_in_validation(s: TrainSettings) -> Iterator[Line]:
     yield Statement("" if _unnamed(s) else "loss = ", loss)
     named = {} if _unnamed(s) else {"loss": LOSS}
     yield Statement("", LOG(*_unnamed(s), **named, top1=LW.topk_accuracy(OUTPUT, LABELS)))
+
+
+def _shown(s: TrainSettings) -> Iterator[Line]:
+    """What the model makes of the pictures goes into the record."""
     if s.pictures:
         most = {} if s.pictures == 16 else {"most": s.pictures}
         yield Statement("", Name("run.log_images")("val/samples", IMAGES, output=OUTPUT, target=LABELS, **most))
