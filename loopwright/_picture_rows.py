@@ -13,9 +13,9 @@ def evenly(count: int, most: int, batch: int = 0, batches: int | None = None) ->
     >>> evenly(4, 2), evenly(10, 5, 0, 2), evenly(10, 5, 1, 2), evenly(3, 8)
     ([1, 3], [2, 6], [0, 4, 8], [0, 1, 2])
     """
-    whole = batches or 1
-    places = [(place + 0.5) / most * whole - batch for place in range(most)]
-    return sorted({int(place * count) for place in places if 0 <= place < 1})
+    unit = 2 * most  # whole numbers: the middle of each share, as parts of a batch
+    places = [(2 * place + 1) * (batches or 1) - unit * batch for place in range(most)]
+    return sorted({place * count // unit for place in places if 0 <= place < unit})
 
 
 def given_scale(

@@ -61,9 +61,8 @@ class Line:
     >>> line, done = Line(2), []
     >>> for number in range(4):
     ...     line.add(lambda number=number: done.append(number))
-    >>> line.settle()
-    >>> done
-    [0, 1, 2, 3]
+    >>> line.settle(), done
+    (True, [0, 1, 2, 3])
     """
 
     def __init__(self, most: int) -> None:
