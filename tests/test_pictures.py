@@ -137,7 +137,7 @@ class TestWhatIsShown:
                 run.log_images(name, values)
         line = lines_of(tmp_path)[0]
         assert line["clamped"] == 2 * 128 * 128 and (line["lowest"], line["highest"]) == (-0.5, 7.0)
-        assert capsys.readouterr().out.count("x: 32,768 values lie outside 0..1 (-0.5 to 7)") == 1
+        assert capsys.readouterr().out.count("x: 32,768 values lie outside 0..1, from -0.5 to 7") == 1
 
     def test_of_noise_that_overshoots_nothing_is_told(self, tmp_path: Path, capsys) -> None:
         noise = torch.randn(3, 128, 128, generator=torch.Generator().manual_seed(1))
