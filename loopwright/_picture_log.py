@@ -222,9 +222,9 @@ class PictureLog:
         if is_off:
             self._tell(
                 f"{name} clamped",
-                f"{name}: {notes['clamped']:,} values lie outside 0..1 ({notes['lowest']:.3g} to {notes['highest']:.3g}) "
                 f"{name}: {notes['clamped']:,} values lie outside 0..1, from {notes['lowest']:.3g} to "
-                f"{notes['highest']:.3g}, "
+                f"{notes['highest']:.3g}, and were clamped. Were they normalised by a loader that the run does not know? "
+                "Give log_images mean= and std=",
             )
 
     def _tell(self, key: str, text: str) -> None:
