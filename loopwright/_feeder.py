@@ -1,6 +1,6 @@
 """``Feeder``: batches moved to the device and normalised, ahead of use where that changes nothing. Counts no steps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ._device import Compute
 from ._nested import leaves
+from .data._normalize import Normalize, NormalizeRoles
 from .data._source import Batch, Source
 
 
@@ -21,16 +22,33 @@ class Feeder:
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
+        self.normalize: Normalize | NormalizeRoles | None = None  # what the newest batches went through
+        self._is_new = False  # whether the first batch of a loop is still to come
         self._side = torch.cuda.Stream(compute.device) if compute.device.type == "cuda" else None
 
     def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         """The batches of an epoch from a place on."""
         batches = source.open(epoch, seed, drawn)
+        self._is_new = True
         if not source.draws_here:
             return self._ahead(batches, source)
         if self._compute.device.type == "cpu" and source.normalize is None:
+            self.normalize = None
             return batches  # there is nothing to prepare
         return (batch._replace(data=self._prepare(batch.data, source)()) for batch in batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the newest batches went through: a resumed run may be asked before it has had one."""
+        known = self.normalize
+        if isinstance(known, NormalizeRoles):
+            return {"parts": {name: _plain(part) for name, part in known.roles.items()}}
+        return {"all": _plain(known)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if "parts" in state:
+            self.normalize = NormalizeRoles({name: _normalize(part) for name, part in state["parts"].items()})
+        else:
+            self.normalize = _normalize(state["all"])
 
     def _ahead(self, batches: Iterator[Batch], source: Source) -> Iterator[Batch]:
         prepared = ((self._prepare(batch.data, source), batch) for batch in batches)
@@ -51,6 +69,9 @@ class Feeder:
 
     def _moved(self, data: Any, source: Source) -> Any:
         moved = self._compute.move(data)
+        if self._is_new:  # floats pass a Normalize unchanged
+            self._is_new = False
+            self.normalize = source.normalize if any(_is_bytes(part) for part in leaves(moved, Tensor)) else None
         return moved if source.normalize is None else source.normalize(moved)
 
     def _handed_over(self, ready: Any, done: Any) -> Any:
@@ -60,3 +81,15 @@ class Feeder:
             if tensor.is_cuda:
                 tensor.record_stream(here)  # its memory was taken on the side stream: not to be reused too early
         return ready
+
+
+def _plain(normalize: Normalize | None) -> list[list[float]] | None:
+    return None if normalize is None else [list(normalize.mean), list(normalize.std)]
+
+
+def _normalize(plain: list[list[float]] | None) -> Normalize | None:
+    return None if plain is None else Normalize(*plain)
+
+
+def _is_bytes(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.uint8 and tensor.ndim == 4

@@ -78,6 +78,7 @@ def fit(
     best: str | None = None,
     mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
+    pictures: int = 16,
     **run_options: Any,
 ) -> Fitted:
     """Train a model: exact resume, checkpoints, record and progress included.
@@ -116,6 +117,9 @@ def fit(
         best: the metric whose best checkpoint is kept. Default: the first of ``metrics``, else the validation loss.
         mode: whether more or less of ``best`` is better. Default: by the customary names.
         patience: stop when ``best`` got no better for so many epochs.
+        pictures: at most so many validation pictures, with what the model made of them, go into the record after each epoch
+            as ``val/samples``, where batches are (pictures, target) and the model's output is class scores, masks or
+            pictures; 0 for none. See ``Run.log_images``. ``compute`` shows what it keeps as its ``output``.
         run_options: of ``Run``: seed, config, save_every, device, precision, resume, progress, ...
 
     >>> import tempfile, torch
@@ -126,6 +130,8 @@ def fit(
     2
     """
     evaluate = compute or _Computation(loss, metrics or {})
+    if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures < 0:
+        raise ConfigError(f"pictures= is the number of pictures on a sheet, or 0. Found: {pictures!r}")
     best = best or f"val/{next(iter(metrics), 'loss') if metrics else 'loss'}"
     if val is not None:
         direction_of(best, mode)  # an unknown one is said now, not after the first epoch
@@ -176,6 +182,8 @@ def fit(
                     for batch in live.batches(val_loader):
                         with live.autocast():
                             live.log(_values(evaluate(judged, batch)))
+                        if pictures:
+                            _log_pictures(live, batch, getattr(evaluate, "output", None), pictures)
                 live.keep_best(best, mode)
                 if patience is not None:
                     live.stop_when(best, patience=patience, mode=mode)
@@ -260,6 +268,7 @@ class _Computation:
 
     def __init__(self, loss: Callable[..., Tensor] | None, metrics: Mapping[str, Metric]) -> None:
         self._loss, self._metrics = loss, metrics
+        self.output: Any = None  # of the last batch of an evaluation
 
     def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, Any]:
         if self._loss is None:
@@ -270,8 +279,28 @@ class _Computation:
         if isinstance(self._loss, Losses):
             values = self._loss.values | values
         if not model.training:
+            self.output = output
             values |= {name: metric(output, target) for name, metric in self._metrics.items()}
         return values
+
+
+def _log_pictures(live: Run, batch: Any, output: Any, most: int) -> None:
+    """What the model makes of a batch's pictures, where it is of a kind that can be shown."""
+    if not (isinstance(batch, list | tuple) and len(batch) == 2):
+        return
+    images, target = batch
+    if not all(isinstance(part, Tensor) for part in (images, target, output)):
+        return
+    numbers = not (target.is_floating_point() or target.is_complex())
+    is_class = output.ndim == 2 and target.ndim == 1 and numbers
+    is_mask = output.ndim == 4 and target.ndim == 3 and numbers
+    is_picture = _are_pictures(output) and output.shape == target.shape
+    if _are_pictures(images) and (is_class or is_mask or is_picture):
+        live.log_images("val/samples", images, output=output, target=target, most=most)
+
+
+def _are_pictures(batch: Tensor) -> bool:
+    return batch.ndim == 4 and batch.shape[1] in (1, 3, 4) and not batch.is_complex()
 
 
 def own_loss(model: nn.Module, batch: Any) -> Tensor:

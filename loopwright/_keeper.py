@@ -12,6 +12,7 @@ from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._errors import CheckpointError, RunError
 from ._ledger import Ledger
+from ._picture_log import PictureLog
 from ._record import Record
 from ._registry import Registry
 from ._seed import capture_rng, restore_rng
@@ -40,6 +41,7 @@ class Keeper:
         cursor: Cursor,
         agenda: Agenda,
         ledger: Ledger,
+        pictures: PictureLog,
         parts: Mapping[str, Stateful],
         background: bool | Literal["auto"],
         tell: Callable[[str], object],
@@ -51,7 +53,8 @@ class Keeper:
         self.saved_step: int | None = None
         self._checkpoints, self._record = checkpoints, record
         self._cursor, self._agenda, self._ledger = cursor, agenda, ledger
-        self._parts = {"ledger": ledger, **parts}
+        self._pictures = pictures
+        self._parts = {"ledger": ledger, "pictures": pictures, **parts}
         self._best: dict[str, Mode] = {}  # metrics whose best checkpoint is due
         self._judged: dict[str, float] = {}  # their values
         self._best_version = 0  # of the weights that were measured
@@ -160,9 +163,14 @@ class Keeper:
             metrics=self._ledger.measured_at(step) | self._judged,
             best=self._best,
             background=self._is_background(states),
-            first=self._record.metrics.sync,
+            first=self._flush,
             check=self._check,
         )
+
+    def _flush(self) -> None:
+        """What a checkpoint counts is on disk before it."""
+        self._pictures.settle()
+        self._record.metrics.sync()
 
     def _is_background(self, states: Mapping[str, Any]) -> bool:
         """As asked; by itself where the copy is not what makes memory run out."""
@@ -232,6 +240,7 @@ class Keeper:
         self._cursor.load_state_dict(state["cursor"])
         self._ledger.load_state_dict(state["parts"]["ledger"])
         self._record.cut(state["metrics_mark"])
+        self._pictures.go_back(state["parts"].get("pictures"))
         self._agenda.load_state_dict(state["agenda"])
 
     def restore(self, name: str) -> None:
@@ -255,7 +264,8 @@ class Keeper:
         state = states["run"]
         self.registry.restore_all(states, str(folder))
         for name, part in self._parts.items():
-            part.load_state_dict(state["parts"][name])
+            if name != "pictures":  # as it is since the record was cut back, also where an older version saved none
+                part.load_state_dict(state["parts"][name])
         if source is not None:
             source.load_state_dict(state["source"])
         self._cursor.arrive()

@@ -34,6 +34,9 @@ from ._feeder import Feeder
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._memory import out_of_memory_note
+from ._picture_batch import Scale, take
+from ._picture_log import PictureLog, forget_pictures
+from ._picture_rows import evenly, given_scale, scale_of_batches
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, RUN, Record
 from ._registry import Registry
@@ -226,6 +229,7 @@ class Run:
         if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
             if state is not None:
                 self.checkpoints.clear()  # first: a checkpoint without its record could not be gone on from
+                forget_pictures(self.folder)
                 self._record.clear(keep_lives=not self._overwrite)
             return False, []
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
@@ -246,6 +250,8 @@ class Run:
         self._steppers = Steppers(self._watch)
         self._ledger = Ledger(self._record.metrics, self._watch)
         self._alarms = Alarms(self._watch, self._ledger, self._record, self._cursor, self._tell)
+        self._feeder = Feeder(self.compute)
+        self._pictures = PictureLog(self.folder, self._classes, self._feeder)
         parts = {"stopping": self._stopping, "steppers": self._steppers, "watch": self._watch}
         self._keeper = Keeper(
             self.checkpoints,
@@ -253,6 +259,7 @@ class Run:
             self._cursor,
             self._agenda,
             self._ledger,
+            self._pictures,
             parts,
             self._save_in_background,
             self._tell,
@@ -260,7 +267,7 @@ class Run:
             registry.check_finite if self._watch.looks else lambda states: None,
         )
         self._examiner = self._make_examiner(self._order)
-        self._signals, self._feeder = Signals(), Feeder(self.compute)
+        self._signals = Signals()
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
@@ -268,6 +275,7 @@ class Run:
         self._next_speed = 0.0  # when a line of speed.jsonl may follow the last one
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
+        self._share: tuple[int, int | None] = (0, None)  # which of how many batches an evaluation's present one is
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
         self._loaders: weakref.WeakSet[OwnLoader] = weakref.WeakSet()  # with workers that end with the run
@@ -370,6 +378,8 @@ class Run:
 
     def _let_go(self, facts: Mapping[str, Any]) -> None:
         self._display.erase()
+        self._pictures.close()
+        self._display.print(self._pictures.messages())
         self._signals.remove()
         self._data.close()
         for loader in self._loaders:
@@ -509,6 +519,88 @@ class Run:
         weight = self._count if samples is None else samples
         self._ledger.meters.log({**values, **metrics} if values else metrics, weight, self._cursor.step)
 
+    def log_images(
+        self,
+        name: str,
+        pictures: Any,
+        captions: Sequence[str] | None = None,
+        *,
+        output: Tensor | None = None,
+        target: Any = None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        every: str | None = None,
+        most: int | None = None,
+        columns: int | None = None,
+        keep: int = 10,
+    ) -> bool:
+        """Put a sheet of pictures into the record, as pictures/NAME-STEP.png. The loop pays for a copy of what is shown.
+
+        In a loop over batches it stands for every batch: within ``evaluate`` the sheet gathers ``most`` pictures that are
+        spread over the whole evaluation, the same ones each time; elsewhere the first call of a step counts.
+
+        Args:
+            name: such as ``"val/samples"``.
+            pictures: one or many: a tensor or array (N, C, H, W), (C, H, W) or (H, W) with 1, 3 or 4 channels, a PIL
+                image, a list of such; or several columns of them, as a mapping from headings, in which ``"error": True``
+                stands for the absolute difference of the two columns before it (a number instead of True is the top of its
+                scale). Bytes, 16 bits and bool are shown by their range. Floats in 0..1 are, and those that ``batches``
+                has normalised are brought back; values outside are clamped, NaN is magenta and told. Whole
+                numbers of other types are classes (N, H, W), each with its colour.
+            captions: one text a picture.
+            output: what the model made of the pictures: scores (N, classes) become captions such as "cat 0.93, was dog",
+                wrong ones framed in red; pictures (N, C, H, W), or scores of masks (N, classes, H, W), become columns.
+            target: the class numbers (N,), pictures (N, C, H, W) or masks (N, H, W) that were wanted.
+            mean, std: what floats were normalised with, one number or one a channel, instead of what ``batches`` did; 0
+                and 1 for floats that were not. In a mapping, for all columns.
+            every: in training, how often: ``"500 steps"`` or ``"2 epochs"``; the first call always counts.
+            most: at most so many pictures; 16, or 8 where there are columns.
+            columns: how many pictures stand side by side.
+            keep: how many sheets of this name stay on disk: the newest, and others spread over the training.
+
+        Returns:
+            Whether the pictures were taken.
+
+        Raises:
+            DataError: what is given cannot be shown. A full disk or the like is told, and training goes on.
+            ConfigError: a name or number is none.
+
+        >>> import tempfile
+        >>> with Run(tempfile.mkdtemp(), seed=0, device="cpu", progress=False) as run:
+        ...     noisy, clean = torch.rand(2, 1, 16, 16), torch.full((2, 1, 16, 16), 0.5)
+        ...     taken = run.log_images("val/denoised", {"noisy": noisy, "clean": clean, "error": True})
+        >>> taken, [path.name for path in run.folder.glob("pictures/val/*")]
+        (True, ['denoised-000000.png'])
+        """
+        self._check_open("log_images")
+        _check_numbers(most=most, columns=columns, keep=keep)
+        step, epoch = self._cursor.step, self._cursor.epoch
+        if self._cursor.target is not None or not self._pictures.is_due(name, every, step, epoch):
+            return False
+        self._display.print(self._pictures.messages())
+        several = isinstance(pictures, Mapping) or getattr(output, "ndim", 0) == 4
+        wanted = most or (8 if several else 16)
+        room, share = self._pictures.room(name, wanted), self._share if self._evaluation_rng is not None else (0, None)
+        known = self._feeder.normalize
+
+        def scale_of(heading: str, place: int, channels: int) -> Scale | None:
+            if mean is not None or std is not None:
+                return given_scale(mean, std, channels)
+            return scale_of_batches(known, heading, place, channels)
+
+        batch = take(
+            pictures,
+            lambda count: evenly(count, wanted, *share)[:room],
+            captions=captions,
+            output=output,
+            target=target,
+            scale_of=scale_of,
+        )
+        if not batch.count:
+            return False
+        self._pictures.add(name, batch, step, epoch, columns=columns, keep=keep)
+        return True
+
     @contextlib.contextmanager
     def evaluate(self, *models: nn.Module, name: str = "val") -> Iterator[None]:
         """A phase without gradients: models in evaluation mode, metrics named ``NAME/...``, steps not counted.
@@ -523,6 +615,9 @@ class Run:
         batch, self._count = (self._count, self._last), 1
         self._evaluation_rng = capture_rng()
         self._evaluation_place = Place(self._cursor.epoch, self._cursor.loops, 0)
+        self._pictures.begin_evaluation()
+        normalize = self._feeder.normalize
+        self._share = (0, None)
         self._ledger.begin_evaluation(name)
         self._phase = name
         try:
@@ -532,7 +627,10 @@ class Run:
                 yield
             if self._cursor.target is None:
                 self._ledger.end_evaluation(self._cursor.step, self._cursor.epoch)
+                self._pictures.end_evaluation(self._cursor.step, self._cursor.epoch)
         finally:
+            self._pictures.leave_evaluation()
+            self._feeder.normalize = normalize
             restore_rng(self._evaluation_rng)
             self._evaluation_rng = None
             self._ledger.leave_evaluation()
@@ -623,11 +721,13 @@ class Run:
 
     def _print_epoch(self) -> None:
         if self._progress is False:
+            self._display.print(self._pictures.messages())
             return
         step, limits = self._cursor.step, self._agenda.limits
         remark = "  best" if self._keeper.best_is_due else ""
         self._display.print_epoch(self._cursor.epoch, limits.epochs, step, self._ledger.measured_at(step), remark)
         incidents = [message for loader in self._loaders for message in loader.incidents]
+        self._display.print(self._pictures.messages())
         self._display.print([f"warning    {message}" for message in incidents if message not in self._told])
         self._told.update(incidents)
         skipped = [message for loader in self._loaders for message in loader.skipped]
@@ -726,6 +826,7 @@ class Run:
     def _inner_loop(self, source: Source) -> Iterator[Any]:
         """A loop inside a training step: its batches are prepared, its steps belong to the outer one."""
         outer = self._count, self._last
+        normalize = self._feeder.normalize
         try:
             step = self._cursor.step
             for batch in self._feed(source, 0):
@@ -738,6 +839,7 @@ class Run:
                 yield batch.data
         finally:
             self._count, self._last = outer
+            self._feeder.normalize = normalize
 
     def _evaluation_loop(self, source: Source) -> Iterator[Any]:
         outside_step = self._source is None
@@ -748,8 +850,9 @@ class Run:
             self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
         with self._display.loop(self._phase, source.length(), training=False) as speed:
-            asked = time.perf_counter()
-            for batch in self._feed(source, 0):
+            asked, length = time.perf_counter(), source.length()
+            for number, batch in enumerate(self._feed(source, 0)):
+                self._share = (number, length)
                 self._count, waited = batch.samples, time.perf_counter() - asked
                 yield batch.data
                 speed.add(batch.samples, waited)
@@ -803,6 +906,12 @@ class Run:
         if self._state != "open":
             hint = "write 'with lw.Run(...) as run:' around it" if self._state == "new" else "it is closed"
             raise RunError(f"run.{name}(...) outside the run: {hint}")
+
+
+def _check_numbers(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"log_images: {name} must be 1 or more. Found: {value!r}")
 
 
 def _order_for(folder: str | Path) -> RunOrder | None:

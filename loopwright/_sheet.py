@@ -38,6 +38,7 @@ def picture_grid(
     title: str = "",
     columns: int = 8,
     side: int = 160,
+    headings: Sequence[str] | None = None,
     path: str | Path | None = None,
 ) -> Image.Image:
     r"""Lay one picture or many on a white sheet, each with its caption below, and save it as PNG when `path` is given.
@@ -49,9 +50,10 @@ def picture_grid(
         captions: one text a picture; ``\n`` starts a line, and a line wider than `side` is cut with an ellipsis.
         frames: one colour a picture, in any notation that Pillow knows.
         side: width of a cell in pixels; larger pictures are reduced to it, smaller ones enlarged.
+        headings: one text a column, above them all.
 
     Raises:
-        DataError: no pictures, another number of captions or frames, or a shape or dtype that is no picture.
+        DataError: no pictures, another number of captions, frames or headings, or a shape or dtype that is no picture.
 
     >>> from PIL import Image
     >>> picture_grid([Image.new("RGB", (40, 30)), np.zeros((3, 30, 30))], ["a photo", "black"], columns=2).mode
@@ -63,11 +65,15 @@ def picture_grid(
     for what, given in (("captions", captions), ("frames", colors)):
         if len(given) != len(listed):
             raise DataError(f"{len(given)} {what} for {len(listed)} pictures: give one for each")
+    if headings is not None and len(headings) != columns:
+        raise DataError(f"{len(headings)} headings for {columns} columns: give one for each")
     cells = [
         _cell(_fitted(_image(picture), side), caption, color, side)
         for picture, caption, color in zip(listed, captions, colors, strict=True)
     ]
     rows = [_row(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    if headings is not None:
+        rows.insert(0, _headings(headings, side))
     parts = [_text(title, HEADING_SIZE, INK, max(rows[0].width, SMALLEST_WIDTH)), *rows] if title else rows
     return _saved(_framed(_stack(parts, GAP), MARGIN, PAPER), path)
 
@@ -309,6 +315,15 @@ def _row(cells: Sequence[tuple[Image.Image, Image.Image]]) -> Image.Image:
         left = column * (side + GAP)
         row.paste(picture, (left + (side - picture.width) // 2, line - picture.height))
         row.paste(caption, (left, line))
+    return row
+
+
+def _headings(headings: Sequence[str], side: int) -> Image.Image:
+    """Texts in the middle of their columns."""
+    texts = [_text(heading, CAPTION_SIZE, FAINT_INK, side) for heading in headings]
+    row = Image.new("RGB", (len(texts) * (side + GAP) - GAP, max(text.height for text in texts)), PAPER)
+    for column, text in enumerate(texts):
+        row.paste(text, (column * (side + GAP) + (side - text.width) // 2, 0))
     return row
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import forked, same_bits
 from test_faces import small_copy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import loopwright as lw
+from conftest import forked, same_bits
 from loopwright import cli
 from loopwright.recipes._eject import SETTINGS, eject
 from loopwright.recipes._settings import TrainSettings
@@ -417,7 +417,8 @@ OTHER = {
     "precision": "precision=bf16", "save_every": "save_every=9 steps", "optimizer": "optimizer.lr=0.5",
     "scheduler": "scheduler={name: OneCycleLR, pct_start: 0.2}", "loss": "loss=nll_loss", "augment": "augment=RandomCrop",
     "weights": "weights=a.pt", "accumulate": "accumulate=2", "clip": "clip=1", "drop_last": "drop_last=true",
-    "holdout": "holdout=0.3", "patience": "patience=3", "on_error": "on_error=skip", "deterministic": "deterministic=true",
+    "holdout": "holdout=0.3", "patience": "patience=3", "pictures": "pictures=4",
+    "on_error": "on_error=skip", "deterministic": "deterministic=true",
     "mix": "mix=Mixup", "ema": "ema=0.9", "swa": "swa=1", "tta": "tta=true", "distill": "distill={weights: teacher}",
     "freeze": "freeze=fc", "unfreeze": "unfreeze={epoch 0: fc}", "nonfinite": "nonfinite=skip",
 }  # fmt: skip

@@ -455,6 +455,7 @@ def test_an_odd_folder_is_a_row_and_never_a_crash(
         ("metrics.jsonl", metrics),
         ("speed.jsonl", speed),
         ("predictions.png", sheet),
+        ("pictures.jsonl", speed),
         ("sweep.json", run),
     ]:
         (odd / name).write_bytes(data)
@@ -474,7 +475,7 @@ def test_pipes_links_and_folders_in_place_of_files(tmp_path: Path) -> None:
     secret.write_text('{"state": "finished", "reason": "SECRET"}')
     for name, make in [("pipe", os.mkfifo), ("folder", os.mkdir), ("link", lambda path: os.symlink(secret, path))]:
         (tmp_path / name).mkdir()
-        for file in ("run.json", "metrics.jsonl", "config.yaml", "predictions.png"):
+        for file in ("run.json", "metrics.jsonl", "config.yaml", "predictions.png", "pictures.jsonl"):
             make(tmp_path / name / file)
     found = report(tmp_path)
     assert sorted(one.name for one in found.runs) == ["folder", "good", "link", "pipe"]

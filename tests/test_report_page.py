@@ -232,3 +232,69 @@ def test_batches_of_another_size_are_compared_by_epochs(browser: Any, tmp_path: 
     page.wait_for_selector("html[data-ready]")
     assert page.locator('#axis [aria-pressed="true"]').inner_text() == "Epoch"
     page.close()
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from test_report_pictures import log_sheets
+
+    folder = tmp_path_factory.mktemp("pictured")
+    for seed in (1, 2):
+        log_sheets(make_run(folder / "runs" / f"a-{seed}", {"lr": 1}, seed, [0.1, 0.2]), [10, 40, 200])
+    report(folder / "runs", folder / "out")
+    return f"file://{folder / 'out' / 'report.html'}"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_pictures_follow_their_slider_and_grow(browser: Any, pictured: str, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(pictured)
+    page.wait_for_selector("html[data-ready]")
+    figure, slider = page.locator("figure").first, page.locator("figure input").first
+    assert figure.locator("img:visible").get_attribute("data-step") == "200"
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert figure.locator("img:visible").get_attribute("data-step") == "40"
+    assert figure.locator("output").inner_text() == slider.get_attribute("aria-valuetext") == "step 40"
+    figure.locator(".picture").click()
+    assert page.locator("dialog img").get_attribute("data-step") == "40"
+    assert page.locator("dialog img").bounding_box()["width"] == 640
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").is_hidden()
+    figure.locator(".picture").click()
+    page.locator("dialog img").click(position={"x": 20, "y": 20})
+    assert page.locator("dialog").is_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_without_scripts_the_newest_picture_is_there_and_no_slider(browser: Any, pictured: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pictured)
+    assert page.locator("figure img:visible").get_attribute("data-step") == "200"
+    assert page.locator("figure input").is_hidden()
+    context.close()
+
+
+def test_a_chosen_step_stays_while_the_page_follows_its_runs(browser: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+    from test_report_pictures import log_sheets
+
+    run = make_run(tmp_path / "a-1", {"lr": 1}, 1, [0.1, 0.2])
+    log_sheets(run, [10, 40])
+    reader, server = Reader(), ReportServer()
+    page = browser.new_page()
+    try:
+        server.show(*live_page(compare(*reader.read([tmp_path]), Question())))
+        page.goto(server.url)
+        page.wait_for_selector("html[data-ready]")
+        page.locator("figure input").focus()
+        page.keyboard.press("ArrowLeft")
+        log_sheets(run, [90])
+        server.show(*live_page(compare(*reader.read([tmp_path]), Question())))
+        expect(page.locator("figure img")).to_have_count(3, timeout=15_000)
+        assert page.locator("figure img:visible").get_attribute("data-step") == "10"
+    finally:
+        page.close()
+        server.close()

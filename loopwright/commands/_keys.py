@@ -27,7 +27,7 @@ keys of train (key=value, or in CONFIG.yaml):
   distill        a teacher: weights, model, weight, temperature       none
   nonfinite      a loss or gradient is NaN: stop, skip, lower_scale,  stop
                  log
-  weights, accumulate, clip, drop_last, holdout, patience, on_error, deterministic: see docs/configuration.md
+  weights, accumulate, clip, drop_last, holdout, patience, pictures, on_error, deterministic: see docs/configuration.md
 
 exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for; saved and to be run again to go on:
   143 SIGTERM or 'loopwright stop', 138 SIGUSR1, 130 Ctrl-C

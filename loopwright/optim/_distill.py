@@ -76,6 +76,7 @@ class Distillation(nn.Module):
         self.teacher = teacher.eval().requires_grad_(False)
         self._loss, self._metrics = loss, metrics or {}
         self.weight, self.temperature = weight, temperature
+        self.output: Tensor | None = None  # of the last batch of an evaluation, to be shown
 
     def train(self, mode: bool = True) -> "Distillation":
         """The teacher stays in evaluation mode."""
@@ -88,6 +89,7 @@ class Distillation(nn.Module):
         output = model(pictures)
         task = self._loss(output, target)
         if not model.training:
+            self.output = output
             return {"loss": task} | {name: metric(output, target) for name, metric in self._metrics.items()}
         distilled = distillation_loss(output, self._asked(pictures), temperature=self.temperature)
         return {"loss": torch.lerp(task, distilled, self.weight), "task": task, "distillation": distilled}

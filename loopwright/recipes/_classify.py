@@ -152,6 +152,7 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         swa=settings.swa,
         tta=False if settings.tta is None else settings.tta.model_dump(),
         patience=settings.patience,
+        pictures=settings.pictures,
         run=run_folder(settings),
         seed=settings.seed,
         config=settings,

@@ -37,8 +37,9 @@ LOG, VALUES = Name("run.log"), Name("losses.values")
 def run_line(s: TrainSettings) -> Statement:
     """How the run is opened."""
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
+    named = {"classes": Name("train.classes")} if s.pictures else {}
     config = {"ejected_from": Name("EJECTED_FROM")}
-    return Statement("with ", LW.Run(Name("folder"), seed=s.seed, config=config, **options), " as run:")
+    return Statement("with ", LW.Run(Name("folder"), seed=s.seed, **named, config=config, **options), " as run:")
 
 
 def epoch_lines(s: TrainSettings) -> Block:
@@ -163,7 +164,8 @@ def _swa(s: TrainSettings) -> Iterator[Line]:
 
 
 def _validation(s: TrainSettings) -> Block:
-    loop = Block("for images, labels in run.batches(val_loader):", _autocast(s, *_measured_in_validation(s)))
+    measured = [*_autocast(s, *_measured_in_validation(s)), *_shown(s)]
+    loop = Block("for images, labels in run.batches(val_loader):", measured)
     return Block(Statement("with ", _contexts(s), ":"), [*_batch_norm(s), loop])
 
 
@@ -173,6 +175,13 @@ def _measured_in_validation(s: TrainSettings) -> Iterator[Line]:
     yield Statement("" if _unnamed(s) else "loss = ", loss)
     named = {} if _unnamed(s) else {"loss": LOSS}
     yield Statement("", LOG(*_unnamed(s), **named, top1=LW.topk_accuracy(OUTPUT, LABELS)))
+
+
+def _shown(s: TrainSettings) -> Iterator[Line]:
+    """What the model makes of the pictures goes into the record."""
+    if s.pictures:
+        most = {} if s.pictures == 16 else {"most": s.pictures}
+        yield Statement("", Name("run.log_images")("val/samples", IMAGES, output=OUTPUT, target=LABELS, **most))
 
 
 def _contexts(s: TrainSettings) -> Row:

@@ -20,7 +20,8 @@ from ._settings import TrainSettings
 
 KEY = "optimizer.lr"
 NAME = "lr"
-_DO_NOT_COUNT = {"data", "run", "epochs", "workers", "seed", "device", "precision", "save_every", "patience", KEY}
+_DO_NOT_COUNT = {"data", "run", "epochs", "workers", "seed", "device", "precision", "save_every", "patience",
+                 "pictures", KEY}  # fmt: skip
 
 
 def find_rate(

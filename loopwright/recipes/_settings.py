@@ -235,6 +235,7 @@ class TrainSettings(Settings):
     drop_last: bool = False  # leave out a last training batch that is short
     holdout: float = Field(0.2, gt=0, lt=1)  # share held out where there is no validation folder
     patience: int | None = Field(None, ge=1)  # epochs without improvement before stopping
+    pictures: int = Field(16, ge=0, le=256)  # validation pictures in the record after each epoch; 0 for none
     on_error: Literal["raise", "skip"] = "raise"  # for unreadable pictures
     deterministic: bool = False
     nonfinite: Policy = "stop"  # where a loss or gradient is NaN or infinite

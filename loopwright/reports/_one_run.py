@@ -9,13 +9,14 @@ from typing import Any
 
 from .._errors import LoopwrightError
 from .._files import open_unlinked, read_json_lines, read_within
-from .._record import CONFIG, METRICS, NONFINITE, RUN, SPEED, read_run
+from .._record import CONFIG, METRICS, NONFINITE, PICTURES, RUN, SPEED, read_run
 from .._run_state import true_state
 from .._yaml import MOST_BYTES, parse_yaml
 from ._curve import Curve, curves_of
+from ._sheets import SheetFile, sheets_of
 
 PICTURE = "predictions.png"
-_FILES = (RUN, CONFIG, METRICS, SPEED, NONFINITE, PICTURE)
+_FILES = (RUN, CONFIG, METRICS, SPEED, NONFINITE, PICTURE, PICTURES)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class OneRun:
         settings: its configuration, nested; empty where there is none.
         epochs: (step, epochs done) at the end of each epoch.
         clock: (step, seconds of training since the beginning) at the end of each epoch.
+        sheets: the sheets of pictures in its record, by their names.
         notes: what else should be known of it: spikes, samples left out, files that cannot be read.
     """
 
@@ -53,6 +55,7 @@ class OneRun:
     best_name: str | None = None
     started: str = ""
     notes: tuple[str, ...] = ()
+    sheets: Mapping[str, tuple[SheetFile, ...]] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -60,6 +63,7 @@ class OneRun:
 
     @property
     def has_picture(self) -> bool:
+        """Whether there is a sheet of predictions of the end."""
         path = self.folder / PICTURE
         return path.is_file() and not path.is_symlink()
 
@@ -73,6 +77,7 @@ def read_one(name: str, folder: Path) -> OneRun:
         info = {"state": "unreadable", "reason": _one_line(error)}
     lines = list(_lines(folder / METRICS, trouble))
     speed = [line for line in _lines(folder / SPEED, trouble) if line.get("kind") == "epoch"]
+    sheets = sheets_of(folder, _lines(folder / PICTURES, trouble))
     best = info.get("best")
     return OneRun(
         name, folder, _state(folder, info), _reason(info),
@@ -80,6 +85,7 @@ def read_one(name: str, folder: Path) -> OneRun:
         epochs=tuple(_ends(lines)), clock=tuple(_clock(speed)), pace=_pace(speed),
         best_name=next(iter(best), None) if isinstance(best, dict) else None,
         started=str(info.get("started") or ""), notes=(*_notes(lines), *trouble),
+        sheets=sheets,
     )  # fmt: skip
 
 

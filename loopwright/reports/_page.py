@@ -15,18 +15,17 @@ from ._chart import chart
 from ._colors import color_class
 from ._dots import reach_of
 from ._finding import Comparison
+from ._gallery import gallery
 from ._group import RUN_NAME, Group, value_of_run
 from ._lines import lines_of
 from ._numbers import Scale, count_text, plain_number, time_text
-from ._one_run import PICTURE, OneRun
+from ._one_run import OneRun
 from ._payload import MOST_POINTS, payload, payload_text, version_of
-from ._picture import small_picture
 from ._report import Report
 from ._settings import BASELINE, short_names, value_of
-from ._svg import clean, element
+from ._svg import clean, element, text_of
 from ._sweep_file import Share
 
-_MOST_PICTURES = 4
 _MOST_OPEN = 30  # rows of the table of runs; more are shown when asked for
 
 
@@ -51,8 +50,8 @@ def _page(report: Report, data: str, body: str, *, live: bool) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<link rel="icon" href="data:,">\n'
-        f"<title>{_text(report.headline)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
-        f"{_header(report, live)}{body}"
+        f"<title>{text_of(report.headline)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
+        f'{_header(report, live)}{body}<dialog id="large" aria-label="Picture"></dialog>\n'
         f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n'
     )
 
@@ -63,10 +62,6 @@ def _asset(name: str) -> str:
 
 def _checksum(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _text(text: object) -> str:
-    return escape(clean(str(text))).replace(" %", "&nbsp;%")
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
@@ -87,12 +82,12 @@ def _live(name: str, content: str, tag: str = "div") -> str:
 
 def _head(report: Report) -> str:
     deck, *rest = report.finding.deck or ("",)
-    also = f'<p class="note also">{_text(" ".join(rest))}</p>' if rest else ""
-    headline = _text(report.headline)
+    also = f'<p class="note also">{text_of(" ".join(rest))}</p>' if rest else ""
+    headline = text_of(report.headline)
     for group in report.groups:  # a short name is not broken over two lines
         if len(group.title) <= 24 and group.title in report.headline:
-            headline = headline.replace(_text(group.title), _text(group.title).replace(" ", "&nbsp;"))
-    return f"<h1>{headline}</h1>" + (f'<p class="deck">{_text(deck)}</p>' if deck else "") + also
+            headline = headline.replace(text_of(group.title), text_of(group.title).replace(" ", "&nbsp;"))
+    return f"<h1>{headline}</h1>" + (f'<p class="deck">{text_of(deck)}</p>' if deck else "") + also
 
 
 def _body(report: Report) -> str:
@@ -102,7 +97,7 @@ def _body(report: Report) -> str:
         _live("lost", _lost(report), "section"),
         _live("table", _table(report), "section"),
         _live("matter", _importance(report), "section"),
-        _live("sheets", _pictures(report), "section"),
+        _live("sheets", gallery(report), "section"),
         _live("runs-list", _runs(report), "section"),
     ]
     return f"<main>\n{''.join(parts)}</main>\n<footer>{_live('foot', _foot(report))}</footer>\n"
@@ -121,7 +116,7 @@ def _curves(report: Report) -> str:
         '<label>Smoothing <input type="range" id="smooth" min="0" max="100" value="0"></label></div>'
         '<div class="chips" id="chips" role="group" aria-label="Show or hide"></div>'
         '<div id="chart" tabindex="0" role="group" aria-roledescription="line chart" '
-        f'aria-label="{_text(_alt(report))}">{still}'
+        f'aria-label="{text_of(_alt(report))}">{still}'
         '<div id="tip" class="tip" hidden></div></div>'
         f'<p class="note hint"><span id="said"></span> <span class="keys">{keys}.</span></p>'
         '<p class="aside" id="say" aria-live="polite"></p></section>\n'
@@ -142,7 +137,7 @@ def _ends(report: Report) -> str:
     more = len(shown) - _MOST_OPEN
     left = f'<p class="note">and {more:,} more in the table below</p>' if more > 0 else ""
     return (
-        f"<h2>{which}: {_text(report.metric)}</h2>"
+        f"<h2>{which}: {text_of(report.metric)}</h2>"
         '<p class="note">Dots: seeds. Tick: their mean. Bar: its 95 % interval (Student’s t); one that reaches the edge '
         "goes on beyond it.</p>"
         f'<div class="ends">{rows}</div>{left}'
@@ -155,10 +150,11 @@ def _end(report: Report, group: Group, low: float, high: float) -> str:
     name = color_class(place)
     span = _span(interval.low, interval.high, report.scale) or "one run"
     return (
-        f'<div class="row" data-g="{place}"><span class="name {name}t">{_text(group.title)}</span>'
-        f'<svg class="strip" role="img" aria-label="{_text(", ".join(map(report.scale.text, group.values)))}">'
+        f'<div class="row" data-g="{place}"><span class="name {name}t">{text_of(group.title)}</span>'
+        f'<svg class="strip" role="img" aria-label="{text_of(", ".join(map(report.scale.text, group.values)))}">'
         f"{''.join(_strip(group, name, low, high, report.scale))}</svg>"
-        f'<span class="value">{_text(report.scale.text(interval.value))}</span><span class="span">{_text(span)}</span></div>'
+        f'<span class="value">{text_of(report.scale.text(interval.value))}</span>'
+        f'<span class="span">{text_of(span)}</span></div>'
     )
 
 
@@ -280,7 +276,7 @@ def _importance(report: Report) -> str:
         "of their ranks). What matters only together with another setting is not found. Grey: may be chance.</p>"
     ]
     for sweep in sweeps:
-        parts.append(f"<p>{_text(sweep.folder)}</p>" if len(sweeps) > 1 else "")
+        parts.append(f"<p>{text_of(sweep.folder)}</p>" if len(sweeps) > 1 else "")
         parts.append(f'<div class="bars">{"".join(map(_bar, sweep.importance))}</div>')
     return "".join(parts)
 
@@ -289,35 +285,8 @@ def _bar(share: Share) -> str:
     weak = share.share is None or share.p is None or share.p > 0.05
     rect = element("rect", width=f"{100 * (share.share or 0):.1f}%", height=12)
     return (
-        f'<span>{_text(share.key)}</span><span class="bar{" weak" if weak else ""}"><svg>{rect}</svg></span>'
-        f'<span class="said">{_text(share.verdict)}</span>'
-    )
-
-
-def _pictures(report: Report) -> str:
-    chosen = [(group, one) for group in report.groups if (one := _pictured(report, group))][:_MOST_PICTURES]
-    drawn = [(group, one, uri) for group, one in chosen if (uri := small_picture(one.folder / PICTURE))]
-    if not drawn:
-        return ""
-    figures = "".join(
-        f'<figure><img src="{uri}" alt="Sample pictures with the predictions of {_text(one.name)}" loading="lazy">'
-        f'<figcaption><span class="swatch {color_class(report.groups.index(group))}"></span> {_text(group.title)}, '
-        f'<span class="soft">{_text(one.name)}</span></figcaption></figure>'
-        for group, one, uri in drawn
-    )
-    return (
-        "<h2>Sample pictures</h2>"
-        '<p class="note">Of the best run of each configuration, made smaller. '
-        f"The originals are {PICTURE} in the runs’ folders.</p>"
-        f'<div class="pictures">{figures}</div>'
-    )
-
-
-def _pictured(report: Report, group: Group) -> OneRun | None:
-    sign = -1 if report.mode == "max" else 1
-    pairs = sorted(zip(group.values, group.counted, strict=True), key=lambda pair: sign * pair[0])
-    return next(
-        (one for _, one in pairs if one.has_picture), next((one for one in group.runs if one.has_picture), None)
+        f'<span>{text_of(share.key)}</span><span class="bar{" weak" if weak else ""}"><svg>{rect}</svg></span>'
+        f'<span class="said">{text_of(share.verdict)}</span>'
     )
 
 
@@ -374,7 +343,7 @@ def _foot(report: Report) -> str:
         "are of training over that time. Waiting is the share in which the loop waited for data."
     )
     said.extend(report.notes)
-    return f"<div>{''.join(f'<p>{_text(line)}</p>' for line in said)}</div>"
+    return f"<div>{''.join(f'<p>{text_of(line)}</p>' for line in said)}</div>"
 
 
 # ---- cells ----------------------------------------------------------------------------------------------------------
@@ -386,8 +355,8 @@ class _Markup(str):
 
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str], *, mark: bool = False) -> str:
     kept = [column for column in range(len(heads)) if not heads[column] or any(row[column] for row in rows)]
-    head = "".join(f'<th scope="col"{_class(kinds[c])}>{_text(heads[c])}</th>' for c in kept)
-    cell: Callable[[str], str] = lambda value: value if isinstance(value, _Markup) else _text(value)  # noqa: E731
+    head = "".join(f'<th scope="col"{_class(kinds[c])}>{text_of(heads[c])}</th>' for c in kept)
+    cell: Callable[[str], str] = lambda value: value if isinstance(value, _Markup) else text_of(value)  # noqa: E731
     body = "".join(
         f"<tr{_group_mark(row) if mark else ''}>{''.join(f'<td{_class(kinds[c])}>{cell(row[c])}</td>' for c in kept)}</tr>"
         for row in rows
@@ -416,7 +385,7 @@ def _class(kind: str) -> str:
 
 def _state(one: OneRun) -> _Markup:
     bad = " bad" if one.state in ("failed", "killed", "unreadable") else ""
-    return _Markup(f'<span class="state{bad}">{_text(one.state)}</span>')
+    return _Markup(f'<span class="state{bad}">{text_of(one.state)}</span>')
 
 
 def _titles(report: Report, one: OneRun) -> str:

@@ -91,3 +91,8 @@ def _value(value: Any) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
+
+
+def text_of(value: object) -> str:
+    """A value as a text of HTML, escaped; a number stays with its per cent sign."""
+    return escape(clean(str(value))).replace(" %", "&nbsp;%")

@@ -410,6 +410,42 @@
       return button;
     }));
   }
+  /* ---- pictures: a step of each, and larger ---- */
+  function showSteps(root = document) {
+    for (const slider of root.querySelectorAll("figure input")) slider.hidden = +slider.max === 0;
+  }
+  function byStep(event) {
+    const figure = event.target.closest?.("figure");
+    if (!figure || event.target.type !== "range") return;
+    figure.querySelectorAll("img").forEach((image, number) => { image.hidden = number !== +event.target.value; });
+    const said = `step ${figure.querySelector("img:not([hidden])").dataset.step}`;
+    figure.querySelector("output").textContent = said;
+    event.target.setAttribute("aria-valuetext", said);
+  }
+  function byPicture(event) {
+    const dialog = $("large");
+    if (!dialog) return;
+    const image = event.target.closest?.(".picture")?.querySelector("img:not([hidden])");
+    if (image) {
+      dialog.replaceChildren(image.cloneNode());
+      dialog.showModal();
+    } else if (dialog.open && dialog.contains(event.target)) dialog.close();
+  }
+  function steps() { // chosen on the page, where it is not the newest
+    return new Map([...document.querySelectorAll("figure input")].filter((slider) => slider.value !== slider.max)
+      .map((slider) => [slider.closest("figure").dataset.sheet, slider.closest("figure").querySelector("img:not([hidden])").dataset.step]));
+  }
+  function backTo(chosen) {
+    showSteps();
+    for (const slider of document.querySelectorAll("figure input")) {
+      const figure = slider.closest("figure"), step = chosen.get(figure.dataset.sheet);
+      const place = [...figure.querySelectorAll("img")].findIndex((image) => image.dataset.step === step);
+      if (place < 0) continue; // the newest one follows
+      slider.value = place;
+      byStep({ target: slider });
+    }
+  }
+
   function dark() {
     const said = document.documentElement.dataset.theme;
     return said ? said === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -431,6 +467,8 @@
       const row = event.target.closest?.("tr[data-g], .ends [data-g]");
       if (row) light(+row.dataset.g); else if (!host.contains(event.target) && !event.target.closest?.("#chips")) state.on !== null && light(null);
     });
+    document.addEventListener("input", byStep);
+    document.addEventListener("click", byPicture);
     $("theme").addEventListener("click", () => {
       document.documentElement.dataset.theme = dark() ? "light" : "dark";
       keep(document.documentElement.dataset.theme);
@@ -451,6 +489,7 @@
       if (version === data.version) return;
       const next = new DOMParser().parseFromString(await (await fetch("./", { cache: "no-store" })).text(), "text/html");
       data = readData(next);
+      const chosen = steps();
       for (const node of document.querySelectorAll("[data-live]")) {
         const fresh = next.getElementById(node.id);
         const open = node.querySelector("details")?.open;
@@ -458,6 +497,7 @@
         const details = node.querySelector("details");
         if (details && open !== undefined) details.open = open;
       }
+      backTo(chosen);
       document.title = next.title;
       fillControls();
       draw();
@@ -477,6 +517,7 @@
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
   wire();
   nameTheme();
+  showSteps();
   $("theme").hidden = false;
   if (data.metrics.length) {
     for (const node of document.querySelectorAll(".controls")) node.hidden = false;
