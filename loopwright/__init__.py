@@ -240,6 +240,11 @@ _WHERE = {
     "reports._write": ["report"],
     "sweeps._result": ["SweepResult"],
     "sweeps._sweep": ["sweep"],
+    "trackers._mlflow": ["MLflow"],
+    "trackers._sync": ["Synced", "sync"],
+    "trackers._tensorboard": ["TensorBoard"],
+    "trackers._tracker": ["Tracker"],
+    "trackers._wandb": ["WandB"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 

@@ -11,7 +11,9 @@ from ._run_order import run_order
 from ._yaml import Difference, differences, read_yaml
 
 # Settings that do not change the weights: shown when they changed, never a reason to refuse.
-HARMLESS = frozenset({"workers", "save_every", "report_every", "run", "device", "resume", "keep_last", "keep_best"})
+HARMLESS = frozenset(
+    {"workers", "save_every", "report_every", "run", "device", "resume", "keep_last", "keep_best", "trackers"}
+)
 
 
 def decide(

@@ -27,7 +27,9 @@ from .commands import (
     _stop,
     _summary,
     _sweep,
+    _sync,
     _train,
+    _ui,
 )
 
 COMMANDS = (
@@ -50,6 +52,8 @@ COMMANDS = (
     _reproduce,
     _runs,
     _report,
+    _ui,
+    _sync,
 )  # as --help lists them
 
 

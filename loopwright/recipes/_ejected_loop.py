@@ -38,6 +38,8 @@ def run_line(s: TrainSettings) -> Statement:
     """How the run is opened."""
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
     config = {"ejected_from": Name("EJECTED_FROM")}
+    if s.trackers:
+        options["trackers"] = [tracker.asked if tracker.arguments else tracker.name for tracker in s.trackers]
     return Statement("with ", LW.Run(Name("folder"), seed=s.seed, config=config, **options), " as run:")
 
 

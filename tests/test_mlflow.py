@@ -1,0 +1,249 @@
+"""MLflow and Weights & Biases for real, each in the process that a run gives it; and a server that never answers."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import forked, same_bits
+from test_resume import Interrupted, batches_of_photos, record
+from test_trackers import a_run, append, numbers, picture, program, steps_line, train
+from torch import nn
+
+import loopwright as lw
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of these libraries
+needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="pip install 'loopwright[mlflow]'")
+needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="pip install 'loopwright[wandb]'")
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The address of a server that accepts and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(16)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def of_mlflow(folder: Path) -> Any:
+    """The one run that is not in the trash, and its store."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder.resolve().parent / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(folder.resolve().parent.name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    return client, run
+
+
+def history(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    client, run = of_mlflow(folder)
+    found = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    return {name: [(metric.step, metric.value) for metric in metrics] for name, metrics in found.items()}
+
+
+def exact(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for step, values in numbers(folder):
+        for name, value in values.items():
+            found.setdefault(name, []).append((step, value))
+    return found
+
+
+@needs_mlflow
+class TestMLflow:
+    def test_a_run_and_what_follows(self, tmp_path: Path) -> None:
+        """One store for several laws: making it takes seconds."""
+        folder = tmp_path / "r"
+        with pytest.raises(Interrupted):
+            train(folder, lw.MLflow(patience=120), die_at=7, config={"lr": 0.1, "deep": {"er": [1]}})
+        client, run = of_mlflow(folder)
+        assert run.info.status == "FAILED" and run.data.tags["state"] == "failed"
+        model = train(folder, lw.MLflow(patience=120), config={"lr": 0.1, "deep": {"er": [1]}})
+        assert isinstance(model, nn.Module)
+        client, same = of_mlflow(folder)
+        assert same.info.run_id == run.info.run_id and same.info.status == "FINISHED"
+        assert history(folder) == exact(folder), "each value once"
+        assert same.data.params == {"lr": "0.1", "deep.er": "[1]"}
+        assert same.data.tags["loopwright.run"] == lw.read_run(folder)["id"] and "host" in same.data.tags
+        kept = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert {"config.yaml", "log.txt", "environment.json"} <= kept
+        assert not (Path.cwd() / "mlruns").exists()
+
+        # A picture, and a plot, behind the end.
+        picture(folder, 7)
+        (folder / "predictions.png").write_bytes((folder / "pictures" / "7.png").read_bytes())
+        assert lw.sync(folder, "mlflow").pictures == 1
+        assert [a.path for a in client.list_artifacts(run.info.run_id, "plots")] == ["plots/predictions.png"]
+        assert [a.path for a in client.list_artifacts(run.info.run_id, "pictures/val/samples")] == [
+            "pictures/val/samples/00000007.png"
+        ]
+
+        # Killed when a batch had arrived and nobody had noted it: the same again is the same.
+        from loopwright.trackers._mirror import Mirror
+
+        append(folder, steps_line(99))
+        tracker = lw.MLflow()
+        kept_by, send = tracker.kept, tracker.scalars
+
+        def killed(batch: Any) -> None:
+            send(batch)
+            raise KeyboardInterrupt
+
+        tracker.scalars = killed  # type: ignore[method-assign]
+        mirror = Mirror(folder, tracker)
+        mirror.open()
+        with pytest.raises(KeyboardInterrupt):
+            mirror.hand_over()
+        mirror.leave()
+        assert kept_by()["run"] == run.info.run_id
+        lw.sync(folder, "mlflow")
+        assert history(folder) == exact(folder)
+
+        # Another course: a run of MLflow's for it, the old one in the trash.
+        (folder / "metrics.jsonl").write_text(steps_line(1, 9))
+        lw.sync(folder, "mlflow")
+        assert of_mlflow(folder)[1].info.run_id != run.info.run_id
+        assert history(folder) == {"train/loss": [(1, 9.0)]}
+
+        # Names and values that MLflow does not take as they are; more than 100 of them; more than 1,000 numbers.
+        other = a_run(tmp_path / "other", 1500)
+        settings = "".join(f"key{n}: {n}\n" for n in range(230))
+        (other / "config.yaml").write_text(settings + "'a (b)': ''\nlong: " + "x" * 9000 + "\n")
+        append(other, steps_line(1501).replace("train/loss", "mse (mean)").replace("0.0", "NaN"))
+        (other / "metrics.jsonl").write_text(
+            (other / "metrics.jsonl").read_text() + '{"kind": "steps", "step": 1502, "epoch": 0, "n": "nan"}\n'
+        )
+        lw.sync(other, lw.MLflow(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="odd"))
+        experiment = client.get_experiment_by_name("odd")
+        assert experiment is not None
+        (odd,) = client.search_runs([experiment.experiment_id])
+        assert len(odd.data.params) == 232 and odd.data.params["a _b_"] == "''" and len(odd.data.params["long"]) == 6000
+        assert "mse _mean_" in odd.data.metrics
+
+    def test_the_training_process_is_killed_and_nothing_is_lost(self, tmp_path: Path) -> None:
+        def work() -> None:
+            with lw.Run(tmp_path / "r", seed=0, device="cpu", progress=False, report_every="1 steps",
+                        trackers=lw.MLflow(patience=120)) as run:  # fmt: skip
+                run.register(model=nn.Linear(1, 1))
+                for _ in run.epochs(1):
+                    for _ in run.batches([torch.ones(1)] * 200):
+                        run.log(loss=1.0 / run.global_step)
+                        if run.global_step == 150:
+                            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.waitpid(forked(work), 0)
+        until, position = time.monotonic() + 90, tmp_path / "r" / "mirrors" / "mlflow.json"
+        while time.monotonic() < until and not (position.exists() and '"state": "killed"' in position.read_text()):
+            time.sleep(0.2)
+        client, run = of_mlflow(tmp_path / "r")
+        assert run.info.status == "KILLED"
+        assert history(tmp_path / "r") == exact(tmp_path / "r")
+        assert lw.sync(tmp_path / "r", "mlflow").lines == 0
+
+    def test_a_server_that_never_answers(self, tmp_path: Path, deaf: str, capsys) -> None:
+        from test_resume import life
+
+        plain = life(tmp_path / "plain", lambda: batches_of_photos(0))
+        began = time.monotonic()
+        model = train(tmp_path / "r", lw.MLflow(uri=deaf, patience=3))
+        assert same_bits(model, plain) and record(tmp_path / "r") == record(tmp_path / "plain")
+        assert time.monotonic() - began < 25
+        printed = capsys.readouterr().out
+        assert "mlflow did not take the end of the record within 3 s and is left behind" in printed
+        assert f"loopwright sync {tmp_path / 'r'} --to mlflow" in printed
+        assert not [t for t in threading.enumerate() if t.name == "loopwright-mlflow"]
+
+
+class TestAProcessOfItsOwn:
+    """With a tracker that is none of these libraries."""
+
+    def test_the_program_ends_though_its_process_never_would(self, tmp_path: Path) -> None:
+        done = program(tmp_path, RUN.format(tracker="Stuck"))
+        assert done.returncode == 0 and "over" in done.stdout and "is left behind" in done.stdout
+        assert not alive(int((tmp_path / "pid").read_text()))
+
+    def test_a_process_that_dies_is_told(self, tmp_path: Path) -> None:
+        done = program(tmp_path, RUN.format(tracker="Dying"))
+        assert done.returncode == 0 and "the process of own died (exit code 7): loopwright sync r --to own" in done.stdout
+
+    def test_it_ends_with_the_training(self, tmp_path: Path) -> None:
+        done = program(tmp_path, RUN.format(tracker="Stuck").replace("step == 2", "step == 2 and not kill()"))
+        assert done.returncode == -signal.SIGKILL
+        until = time.monotonic() + 20
+        while alive(int((tmp_path / "pid").read_text())):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+RUN = """
+    import os, signal
+    from pathlib import Path
+    Path("own.py").write_text('''
+import os, threading
+from pathlib import Path
+import loopwright as lw
+class Own(lw.Tracker):
+    name, in_process, patience = "own", True, 1.0
+    def __init__(self, **_): pass
+    @property
+    def settings(self): return {{}}
+    def open(self, facts): (facts.folder.parent / "pid").write_text(str(os.getpid()))
+class Stuck(Own):
+    def scalars(self, batch): threading.Event().wait()
+class Dying(Own):
+    def scalars(self, batch): os._exit(7)
+''')
+    sys.path.insert(0, os.getcwd())
+    def kill():
+        while not Path("pid").exists(): time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+    import own
+    from loopwright.trackers import _by_name
+    with lw.Run("r", seed=0, device="cpu", trackers=["own:{tracker}"], report_every="1 steps") as run:
+        run.register(model=torch.nn.Linear(1, 1))
+        for _ in run.epochs(1):
+            for _ in run.batches([torch.ones(2, 1)] * 3):
+                run.log(loss=1.0)
+                if run.global_step == 2: pass
+        while not Path("pid").exists(): time.sleep(0.05)
+        time.sleep(0.3)
+    print("over")
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@needs_wandb
+class TestWandB:
+    def test_offline(self, tmp_path: Path) -> None:
+        folder = tmp_path / "r"
+        train(folder, lw.WandB(mode="offline", watch="2 steps", patience=120), config={"lr": 0.1})
+        (made,) = (tmp_path / "wandb").glob("offline-run-*")
+        from wandb.proto import wandb_internal_pb2 as pb
+        from wandb.sdk.internal.datastore import DataStore
+
+        store = DataStore()
+        store.open_for_scan(str(next(made.glob("*.wandb"))))
+        rows: list[dict[str, str]] = []
+        while (data := store.scan_data()) is not None:
+            found = pb.Record()
+            found.ParseFromString(data)
+            if found.WhichOneof("record_type") == "history":
+                rows.append({item.key or "/".join(item.nested_key): item.value_json for item in found.history.item})
+        losses = [(int(row["step"]), float(row["train/loss"])) for row in rows if "train/loss" in row]
+        assert losses == exact(folder)["train/loss"]
+        assert any("gradients/0.weight" in key for row in rows for key in row)
