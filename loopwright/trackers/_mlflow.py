@@ -39,6 +39,7 @@ class MLflow(Tracker):
         self.uri, self.experiment, self.patience = uri, experiment, patience
         self._client: Any = None
         self._run = self._record = ""
+        self._folder = Path()
 
     def __repr__(self) -> str:
         return f"MLflow(uri={self.uri!r}, experiment={self.experiment!r})"
@@ -56,7 +57,7 @@ class MLflow(Tracker):
 
         beside = facts.folder.resolve().parent
         self._client = self._client or MlflowClient(self.uri or f"sqlite:///{beside / 'mlflow.db'}")
-        self._record = facts.id
+        self._record, self._folder = facts.id, facts.folder
         replaced = facts.replaces.get("run")
         if replaced and facts.replaces.get("record") == facts.id:  # else it shows a run that was another one
             self._discard(replaced)
@@ -78,11 +79,11 @@ class MLflow(Tracker):
             self._client.log_batch(self._run, metrics=some)
 
     def picture(self, picture: Picture) -> None:
-        name = f"pictures/{metric_name(picture.name)}/{picture.step:08d}{picture.path.suffix}"
-        self._put(picture.path, name)
+        place = picture.path.parent.relative_to(self._folder).as_posix()
+        self._client.log_artifact(self._run, str(picture.path), place)
 
     def artifact(self, path: Path) -> None:
-        self._put(path, f"plots/{path.name}" if path.suffix in _PLOTS else path.name)
+        self._client.log_artifact(self._run, str(path), "plots" if path.suffix in _PLOTS else None)
 
     def close(self, state: str) -> None:
         self._client.set_tag(self._run, "state", state)
@@ -94,7 +95,7 @@ class MLflow(Tracker):
         name = self.experiment or beside.name or "runs"
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            place = (beside / "mlflow-artifacts").as_uri() if self.uri is None else None
+            place = self._artifacts(beside)
             try:
                 experiment = self._client.create_experiment(name, artifact_location=place)
             except Exception:  # another run may have been faster
@@ -105,6 +106,14 @@ class MLflow(Tracker):
         else:
             experiment = found.experiment_id
         return self._client.create_run(experiment, run_name=facts.name).info.run_id
+
+    def _artifacts(self, beside: Path) -> str | None:
+        """Beside the database; MLflow would take the folder that one is in. A server knows a place itself."""
+        if self.uri is None:
+            return (beside / "mlflow-artifacts").as_uri()
+        if self.uri.startswith("sqlite:///"):
+            return (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlflow-artifacts").as_uri()
+        return None
 
     def _describe(self, facts: RunFacts) -> None:
         """Parameters that are there cannot be changed: what a later life changed becomes a tag."""
@@ -136,19 +145,6 @@ class MLflow(Tracker):
             self._client.delete_run(run)
         except MlflowException:  # it is gone already
             return
-
-    def _put(self, path: Path, name: str) -> None:
-        """A file under a name of its own: MLflow takes the name of the file, so it gets a copy that is called so."""
-        folder, _, last = name.rpartition("/")
-        if last == path.name:
-            self._client.log_artifact(self._run, str(path), folder or None)
-            return
-        import shutil
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as aside:
-            shutil.copyfile(path, Path(aside, last))
-            self._client.log_artifact(self._run, str(Path(aside, last)), folder or None)
 
 
 def metric_name(name: str) -> str:

@@ -113,7 +113,12 @@ class TensorBoard(Tracker):
         name = f"{_PREFIX}{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{number}"
         self._path, self._bytes = folder / name, 0
         texts = [text("run/settings", markdown_table(facts.parameters)), text("run/facts", markdown_table(facts.tags))]
-        self._append([first_event(now), start_event(now, 0), summary_event(now, 0, texts)])
+        try:
+            self._append([first_event(now), start_event(now, 0), summary_event(now, 0, texts)])
+        except OSError:  # a full disk: the next try takes another name
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            raise
 
     def _is_there(self) -> bool:
         with contextlib.suppress(OSError):
