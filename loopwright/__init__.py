@@ -145,6 +145,12 @@ if TYPE_CHECKING:
     from .reports._write import report as report
     from .sweeps._result import SweepResult as SweepResult
     from .sweeps._sweep import sweep as sweep
+    from .trackers._mlflow import MLflow as MLflow
+    from .trackers._sync import Synced as Synced
+    from .trackers._sync import sync as sync
+    from .trackers._tensorboard import TensorBoard as TensorBoard
+    from .trackers._tracker import Tracker as Tracker
+    from .trackers._wandb import WandB as WandB
 
 __version__ = "0.1.0"
 

@@ -95,7 +95,19 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-PACKAGES = ("", "augment.", "checks.", "commands.", "data.", "models.", "optim.", "recipes.", "reports.", "sweeps.", "trackers.")
+PACKAGES = (
+    "",
+    "augment.",
+    "checks.",
+    "commands.",
+    "data.",
+    "models.",
+    "optim.",
+    "recipes.",
+    "reports.",
+    "sweeps.",
+    "trackers.",
+)
 EXEMPT = {f"{package}__init__" for package in PACKAGES}
 NO_TORCH = {
     "_errors",
