@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks._table import Row, arguments, median_row, print_machine, print_rows, versions, write_json
 
@@ -123,7 +122,7 @@ def measure(system: str, scalars: str, folder: str) -> dict[str, float]:
     return clock.figures()
 
 
-def _ours(trackers: str, work: Callable[[], float], clock: "Chunks") -> None:
+def _ours(trackers: str, work: Callable[[], float], clock: Chunks) -> None:
     import torch
 
     import loopwright as lw
@@ -244,7 +243,9 @@ def kills() -> Iterator[Row]:
     for system in ("ours: tensorboard", "ours: mlflow", "ours: wandb", "TensorBoard", "MLflow, asynchronous",
                    "MLflow, log_batch of 500", "W&B offline"):  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(_command("--kill", system, folder), env=os.environ | QUIET, capture_output=True, text=True)
+            done = subprocess.run(
+                _command("--kill", system, folder), env=os.environ | QUIET, capture_output=True, text=True
+            )
             if done.returncode != -signal.SIGKILL:
                 yield Row(case, system, None, "scalars", note=(done.stderr.strip().splitlines() or ["?"])[-1])
                 continue
@@ -305,27 +306,10 @@ def _there(system: str, folder: Path) -> int:
 
 def _steps_of_wandb(folder: Path) -> set[int]:
     """The steps that stand in W&B's own files."""
-    from wandb.proto import wandb_internal_pb2 as pb
-    from wandb.sdk.internal.datastore import DataStore
+    from benchmarks._wandb_file import rows
 
-    steps: set[int] = set()
-    for file in folder.glob("**/*.wandb"):
-        store = DataStore()
-        store.open_for_scan(str(file))
-        while True:
-            try:
-                data = store.scan_data()
-            except AssertionError:  # a torn end
-                break
-            if data is None:
-                break
-            record: Any = pb.Record()
-            record.ParseFromString(data)
-            if record.WhichOneof("record_type") == "history":
-                names = {item.key or "/".join(item.nested_key) for item in record.history.item}
-                if names & {"loss", "train/loss"}:
-                    steps.add(record.history.step.num)
-    return steps
+    found = [row for file in folder.glob("**/*.wandb") for row in rows(file)]
+    return {int(row["_number"]) for row in found if row.keys() & {"loss", "train/loss"}}
 
 
 # ---- the rest ---------------------------------------------------------------------------------------------------------
@@ -334,7 +318,11 @@ def _steps_of_wandb(folder: Path) -> set[int]:
 def in_new_process(what: str, system: str, scalars: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            _command(what, system, str(scalars), folder), env=os.environ | QUIET, check=True, capture_output=True, text=True
+            _command(what, system, str(scalars), folder),
+            env=os.environ | QUIET,
+            check=True,
+            capture_output=True,
+            text=True,
         )
     return json.loads(done.stdout.strip().splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""Files of JSON lines that a run writes beside its metrics: cut back to where a resumed run goes on. Knows nothing of runs."""
+"""Files of JSON lines beside a run's metrics: cut back to where a resumed run goes on. Knows nothing of runs."""
 
 import os
 from pathlib import Path

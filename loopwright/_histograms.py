@@ -1,7 +1,7 @@
 """``Histograms``: how gradients and parameters are spread, every so many steps, in histograms.jsonl. For trackers to show.
 
 They are taken right before an optimizer steps, when the gradients are there and unscaled. Only looks: no bit of the training
-changes. On the processor, whatever the device: counting bins on a GPU is not deterministic. Where nobody asked, nothing is done.
+changes. On the processor, whatever the device: counting bins on a GPU is not deterministic. Nobody asked: nothing is done.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,7 @@
 """MLflow and Weights & Biases for real, each in the process that a run gives it; and a server that never answers."""
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -12,14 +13,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import forked, same_bits
 from test_resume import Interrupted, batches_of_photos, record
 from test_trackers import a_run, append, numbers, picture, program, steps_line, train
 from torch import nn
 
 import loopwright as lw
+from conftest import forked, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of these libraries
+
 needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="pip install 'loopwright[mlflow]'")
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="pip install 'loopwright[wandb]'")
 
@@ -31,6 +33,16 @@ def deaf() -> Iterator[str]:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables, which take MLflow seconds to make."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 def of_mlflow(folder: Path) -> Any:
@@ -60,8 +72,8 @@ def exact(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 @needs_mlflow
 class TestMLflow:
-    def test_a_run_and_what_follows(self, tmp_path: Path) -> None:
-        """One store for several laws: making it takes seconds."""
+    def test_a_run_and_what_follows(self, tmp_path: Path, empty_store: Path) -> None:
+        shutil.copy(empty_store, tmp_path / "mlflow.db")
         folder = tmp_path / "r"
         with pytest.raises(Interrupted):
             train(folder, lw.MLflow(patience=120), die_at=7, config={"lr": 0.1, "deep": {"er": [1]}})
@@ -116,7 +128,7 @@ class TestMLflow:
         other = a_run(tmp_path / "other", 1500)
         settings = "".join(f"key{n}: {n}\n" for n in range(230))
         (other / "config.yaml").write_text(settings + "'a (b)': ''\nlong: " + "x" * 9000 + "\n")
-        append(other, steps_line(1501).replace("train/loss", "mse (mean)").replace("0.0", "NaN"))
+        append(other, steps_line(1501).replace("train/loss", "mse (mean)"))
         (other / "metrics.jsonl").write_text(
             (other / "metrics.jsonl").read_text() + '{"kind": "steps", "step": 1502, "epoch": 0, "n": "nan"}\n'
         )
@@ -127,7 +139,9 @@ class TestMLflow:
         assert len(odd.data.params) == 232 and odd.data.params["a _b_"] == "''" and len(odd.data.params["long"]) == 6000
         assert "mse _mean_" in odd.data.metrics
 
-    def test_the_training_process_is_killed_and_nothing_is_lost(self, tmp_path: Path) -> None:
+    def test_the_training_process_is_killed_and_nothing_is_lost(self, tmp_path: Path, empty_store: Path) -> None:
+        shutil.copy(empty_store, tmp_path / "mlflow.db")
+
         def work() -> None:
             with lw.Run(tmp_path / "r", seed=0, device="cpu", progress=False, report_every="1 steps",
                         trackers=lw.MLflow(patience=120)) as run:  # fmt: skip
@@ -142,7 +156,7 @@ class TestMLflow:
         until, position = time.monotonic() + 90, tmp_path / "r" / "mirrors" / "mlflow.json"
         while time.monotonic() < until and not (position.exists() and '"state": "killed"' in position.read_text()):
             time.sleep(0.2)
-        client, run = of_mlflow(tmp_path / "r")
+        _, run = of_mlflow(tmp_path / "r")
         assert run.info.status == "KILLED"
         assert history(tmp_path / "r") == exact(tmp_path / "r")
         assert lw.sync(tmp_path / "r", "mlflow").lines == 0
@@ -165,16 +179,18 @@ class TestAProcessOfItsOwn:
     """With a tracker that is none of these libraries."""
 
     def test_the_program_ends_though_its_process_never_would(self, tmp_path: Path) -> None:
-        done = program(tmp_path, RUN.format(tracker="Stuck"))
+        done = run_with(tmp_path, "Stuck")
         assert done.returncode == 0 and "over" in done.stdout and "is left behind" in done.stdout
         assert not alive(int((tmp_path / "pid").read_text()))
 
     def test_a_process_that_dies_is_told(self, tmp_path: Path) -> None:
-        done = program(tmp_path, RUN.format(tracker="Dying"))
-        assert done.returncode == 0 and "the process of own died (exit code 7): loopwright sync r --to own" in done.stdout
+        done = run_with(tmp_path, "Dying")
+        assert (
+            done.returncode == 0 and "the process of own died (exit code 7): loopwright sync r --to own" in done.stdout
+        )
 
     def test_it_ends_with_the_training(self, tmp_path: Path) -> None:
-        done = program(tmp_path, RUN.format(tracker="Stuck").replace("step == 2", "step == 2 and not kill()"))
+        done = run_with(tmp_path, "Stuck", "os.kill(os.getpid(), signal.SIGKILL)")
         assert done.returncode == -signal.SIGKILL
         until = time.monotonic() + 20
         while alive(int((tmp_path / "pid").read_text())):
@@ -182,40 +198,47 @@ class TestAProcessOfItsOwn:
             time.sleep(0.1)
 
 
-RUN = """
-    import os, signal
-    from pathlib import Path
-    Path("own.py").write_text('''
+OWN = """
 import os, threading
 from pathlib import Path
 import loopwright as lw
+
 class Own(lw.Tracker):
     name, in_process, patience = "own", True, 1.0
-    def __init__(self, **_): pass
-    @property
-    def settings(self): return {{}}
-    def open(self, facts): (facts.folder.parent / "pid").write_text(str(os.getpid()))
+
+    def open(self, facts):
+        (facts.folder.parent / "pid").write_text(str(os.getpid()))
+
 class Stuck(Own):
-    def scalars(self, batch): threading.Event().wait()
+    def scalars(self, batch):
+        threading.Event().wait()
+
 class Dying(Own):
-    def scalars(self, batch): os._exit(7)
-''')
+    def scalars(self, batch):
+        os._exit(7)
+"""
+RUN = """
+    import os, signal
+    from pathlib import Path
     sys.path.insert(0, os.getcwd())
-    def kill():
-        while not Path("pid").exists(): time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGKILL)
-    import own
-    from loopwright.trackers import _by_name
-    with lw.Run("r", seed=0, device="cpu", trackers=["own:{tracker}"], report_every="1 steps") as run:
+    def is_open():
+        while not Path("pid").exists():
+            time.sleep(0.05)
+    with lw.Run("r", seed=0, device="cpu", trackers=["own:TRACKER"], report_every="1 steps") as run:
         run.register(model=torch.nn.Linear(1, 1))
         for _ in run.epochs(1):
             for _ in run.batches([torch.ones(2, 1)] * 3):
                 run.log(loss=1.0)
-                if run.global_step == 2: pass
-        while not Path("pid").exists(): time.sleep(0.05)
+        is_open()
         time.sleep(0.3)
+        AT_THE_END
     print("over")
 """
+
+
+def run_with(folder: Path, tracker: str, at_the_end: str = "pass") -> Any:
+    (folder / "own.py").write_text(OWN)
+    return program(folder, RUN.replace("TRACKER", tracker).replace("AT_THE_END", at_the_end))
 
 
 def alive(pid: int) -> bool:
@@ -229,19 +252,19 @@ def alive(pid: int) -> bool:
 class TestWandB:
     def test_offline(self, tmp_path: Path) -> None:
         folder = tmp_path / "r"
-        train(folder, lw.WandB(mode="offline", watch="2 steps", patience=120), config={"lr": 0.1})
-        (made,) = (tmp_path / "wandb").glob("offline-run-*")
-        from wandb.proto import wandb_internal_pb2 as pb
-        from wandb.sdk.internal.datastore import DataStore
+        tracker = lw.WandB(mode="offline", watch="2 steps", patience=120)
+        with pytest.raises(Interrupted):
+            train(folder, tracker, config={"lr": 0.1}, die_at=7)
+        train(folder, tracker, config={"lr": 0.1})
+        picture(folder, 7)
+        assert lw.sync(folder, tracker).pictures == 1
+        made = sorted((tmp_path / "wandb").glob("offline-run-*"))  # one a life, all of the same run
+        assert {name.name.rpartition("-")[2] for name in made} == {lw.read_run(folder)["id"]}
+        from benchmarks._wandb_file import rows as rows_of
 
-        store = DataStore()
-        store.open_for_scan(str(next(made.glob("*.wandb"))))
-        rows: list[dict[str, str]] = []
-        while (data := store.scan_data()) is not None:
-            found = pb.Record()
-            found.ParseFromString(data)
-            if found.WhichOneof("record_type") == "history":
-                rows.append({item.key or "/".join(item.nested_key): item.value_json for item in found.history.item})
+        rows = [row for life in made for row in rows_of(next(life.glob("*.wandb")))]
         losses = [(int(row["step"]), float(row["train/loss"])) for row in rows if "train/loss" in row]
         assert losses == exact(folder)["train/loss"]
+        assert [int(row["_number"]) for row in rows] == [*range(len(rows))]
         assert any("gradients/0.weight" in key for row in rows for key in row)
+        assert any("val/samples" in key for row in rows for key in row)

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_resume import Interrupted, batches_of_photos, life, record
-from torch import nn
-
-import loopwright as lw
-from conftest import forked, same_bits
-from loopwright import cli
 from loopwright.trackers import _follow
 from loopwright.trackers._by_name import make_trackers
 from loopwright.trackers._events import record as framed
@@ -31,6 +26,13 @@ from loopwright.trackers._flat import flatten
 from loopwright.trackers._mirror import Mirror
 from loopwright.trackers._tail import Place, Tail
 from loopwright.trackers._tracker import Histogram, Lost, Picture, RunFacts, Scalars
+from loopwright.trackers._ui import choose_tool
+from test_resume import Interrupted, batches_of_photos, life, record
+from torch import nn
+
+import loopwright as lw
+from conftest import forked, same_bits
+from loopwright import cli
 
 
 class Shelf(lw.Tracker):
@@ -132,7 +134,7 @@ class TestTheRunNotices:
         model = train(tmp_path / "r", shelf, "tensorboard", lw.TensorBoard(folder="other", watch="2 steps"))
         assert same_bits(model, whole[0]) and record(tmp_path / "r") == whole[1]
         assert shelf.values() == numbers(tmp_path / "r")
-        assert shelf.states == ["finished"] and {"config.yaml", "log.txt", "environment.json"} <= {*shelf.artifacts}
+        assert shelf.states == ["finished"] and {"config.yaml", "environment.json"} <= {*shelf.artifacts}
 
     def test_nothing_of_one_that_raises_which_is_told_once(self, tmp_path: Path, whole, capsys) -> None:
         class Broken(Shelf):
@@ -226,7 +228,7 @@ class TestKills:
     def test_a_tracker_that_is_ahead_of_another_course_begins_anew(self, tmp_path: Path) -> None:
         shelf = Shelf()
         with pytest.raises(Interrupted):
-            train(tmp_path / "r", shelf, die_at=7, config={"lr": 1}, save_every="5 steps")
+            train(tmp_path / "r", shelf, die_at=7, config={"lr": 1}, save_every="1 epoch")
         had = shelf.values()
 
         def other(run: lw.Run, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -262,7 +264,7 @@ class TestKills:
         lw.sync(folder, shelf)  # Shelf compares: lines that it has must come with the same time
         assert list(shelf.lines) == [1, 2, 3, 4]
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6), st.booleans()), max_size=6))
     def test_whatever_is_cut_and_grows(self, lives: list[tuple[int, int, bool]]) -> None:
         """Cut anywhere, grow the same or another way, hand over now and then: in the end it is the record."""
@@ -466,10 +468,9 @@ class TestTensorBoard:
            st.integers(0, 2**62))  # fmt: skip
     def test_the_bytes_are_those_of_tensorboards_own_writer(self, values: dict[str, float], step: int) -> None:
         pb = pytest.importorskip("tensorboard.compat.proto.event_pb2")
+        from loopwright.trackers._events import scalar, summary_event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
-
-        from loopwright.trackers._events import scalar, summary_event
 
         try:
             names = {name.encode().decode(): value for name, value in values.items()}
@@ -490,7 +491,9 @@ class TestTensorBoard:
         """The run is elsewhere; TensorBoard's disk is full until the end, and gets all of it afterwards."""
         disk = tmp_path / "disk"
         disk.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True
+        ).returncode:
             pytest.skip("only root may mount a file system")
         try:
             with open(disk / "filler", "wb", buffering=0) as filler:
@@ -565,7 +568,14 @@ class TestAsking:
     def test_the_three_faces_take_them(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.chdir(tmp_path)
         data = str(lw.demo_photos())
-        common = ["image_size=16", "epochs=1", "workers=0", "device=cpu", "model.name=small_resnet", "model.width=4"]
+        common = [
+            "image_size=16",
+            "epochs=2 steps",
+            "workers=0",
+            "device=cpu",
+            "model.name=small_resnet",
+            "model.width=4",
+        ]
         command = ["train", f"data={data}", "run=command", "trackers=[{name: tensorboard, folder: here}]", *common]
         assert cli.main(command) == 0
         samples = [(torch.randn(4), torch.tensor(i % 2)) for i in range(8)]
@@ -595,7 +605,12 @@ class TestAsking:
 
     def test_facts_of_a_folder(self, tmp_path: Path) -> None:
         facts = read_facts(a_run(tmp_path / "woof"))
-        assert (facts.id, facts.name, facts.parameters["optimizer.lr"], facts.tags["seed"]) == ("4711", "woof", "0.1", "3")
+        assert (facts.id, facts.name, facts.parameters["optimizer.lr"], facts.tags["seed"]) == (
+            "4711",
+            "woof",
+            "0.1",
+            "3",
+        )
 
 
 class TestHistograms:
@@ -659,3 +674,46 @@ def program(folder: Path, code: str, **more: Any) -> "subprocess.CompletedProces
         [sys.executable, "-c", head + textwrap.dedent(code)],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=120, **more,
     )  # fmt: skip
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+
+
+class TestLooking:
+    def test_what_is_installed_and_has_something(self, tmp_path: Path, monkeypatch) -> None:
+        folder = a_run(tmp_path / "r")
+        assert choose_tool([str(tmp_path)]) is None
+        lw.sync(folder, "tensorboard")
+        assert choose_tool([str(tmp_path)]) == "tensorboard" == choose_tool([str(folder)], "tensorboard")
+        monkeypatch.setattr("loopwright.trackers._ui.is_installed", lambda _: False)
+        assert choose_tool([str(tmp_path)]) is None
+        with pytest.raises(lw.MissingExtra, match=r"pip install 'loopwright\[mlflow\]'"):
+            choose_tool([str(tmp_path)], "mlflow")
+        with pytest.raises(lw.ConfigError, match="tensorboard, mlflow and report"):
+            choose_tool([str(tmp_path)], "aim")
+
+    def test_else_the_built_in_report(self, tmp_path: Path, monkeypatch, capsys) -> None:
+        shown: list[Any] = []
+        monkeypatch.setattr("loopwright.reports._write.watch", lambda *given, **more: shown.append((given[0], more)))
+        a_run(tmp_path / "r")
+        assert cli.main(["ui", str(tmp_path), "--port", "8123"]) == 0
+        assert shown == [([str(tmp_path)], {"port": 8123})]
+        assert "the built-in report" in capsys.readouterr().out
+
+    def test_tensorboard_is_there_and_dies_with_it(self, tmp_path: Path) -> None:
+        pytest.importorskip("tensorboard")
+        lw.sync(a_run(tmp_path / "r"), "tensorboard")
+        environment = os.environ | {"PYTHONPATH": str(Path(lw.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+        command = [sys.executable, "-m", "loopwright", "ui", str(tmp_path)]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().split()[1]
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address + "data/runs") as answer:
+                assert json.loads(answer.read()) == ["r/tensorboard"]
+            process.kill()
+        until = time.monotonic() + 20
+        with pytest.raises(OSError):  # noqa: PT011 - refused, reset: there is nobody
+            while time.monotonic() < until:
+                urllib.request.urlopen(address, timeout=5).close()
+                time.sleep(0.1)

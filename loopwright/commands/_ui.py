@@ -12,7 +12,9 @@ def add(commands: Any) -> None:
         description="Open what is installed over runs that were handed over to it (see 'loopwright sync'); else the report "
         "of 'loopwright report --watch'. It listens on this machine only and ends with this command.",
     )
-    parser.add_argument("runs", nargs="*", default=["runs"], metavar="RUNS", help="runs, or folders of them (default runs)")
+    parser.add_argument(
+        "runs", nargs="*", default=["runs"], metavar="RUNS", help="runs, or folders of them (default runs)"
+    )
     parser.add_argument("--with", dest="tool", metavar="TOOL", help="tensorboard, mlflow or report")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     parser.set_defaults(function=_run)
@@ -28,6 +30,8 @@ def _run(asked: argparse.Namespace) -> int:
     from ..reports._write import watch
 
     if asked.tool is None:
-        print("ui         no run was handed over to TensorBoard or MLflow, or they are not installed: the built-in report")
+        print(
+            "ui         no run was handed over to TensorBoard or MLflow, or they are not installed: the built-in report"
+        )
     watch(asked.runs, None, Question(None, None, "last", ()), port=asked.port)
     return 0

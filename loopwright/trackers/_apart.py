@@ -83,7 +83,9 @@ class Apart:
                     self._say(str(told["say"]))
         if not ended and not self._is_killed:
             code = self._process.wait()
-            self._say(f"the process of {self._mirror.tracker.name} died (exit code {code}): {sync_command(self._mirror)}")
+            self._say(
+                f"the process of {self._mirror.tracker.name} died (exit code {code}): {sync_command(self._mirror)}"
+            )
 
 
 def _start(order: Mapping[str, Any]) -> "subprocess.Popen[bytes]":

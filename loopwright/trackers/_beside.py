@@ -1,4 +1,4 @@
-"""``Beside``: a mirror in a thread of the training process, for trackers that cost it little. One that hangs is left there."""
+"""``Beside``: a mirror in a thread of the training, for trackers that cost it little. One that hangs is left there."""
 
 import threading
 import time

@@ -32,8 +32,7 @@ def make_tracker(asked: Asked) -> Tracker:
         asked = {"name": asked}
     if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
         raise ConfigError(
-            "a tracker is a name, a mapping with a name and settings, or a loopwright.Tracker. "
-            f"Found: {asked!r}"
+            f"a tracker is a name, a mapping with a name and settings, or a loopwright.Tracker. Found: {asked!r}"
         )
     kind = find_tracker(asked["name"])
     settings = {key: value for key, value in asked.items() if key != "name"}
@@ -62,7 +61,8 @@ def make_trackers(asked: Iterable[Asked] | Asked | None) -> list[Tracker]:
         ConfigError: as ``make_tracker``, or one is asked for twice.
         MissingExtra: a package is not installed.
     """
-    listed = [] if asked is None else [asked] if isinstance(asked, str | Mapping | Tracker) else list(asked)
+    given: Any = () if asked is None else asked
+    listed = [given] if isinstance(given, str | Mapping | Tracker) else list(given)
     trackers = [make_tracker(one) for one in listed]
     places = [(tracker.name, tracker.target) for tracker in trackers]
     twice = next((name for name, target in places if places.count((name, target)) > 1), None)

@@ -40,6 +40,7 @@ def follow(mirror: Mirror, ended: Callable[[float], str | None], say: Callable[[
             if failures == 1:
                 say(f"{mirror.tracker.name}: {shown(error)}; training goes on, and it is tried again")
             if state is not None:
+                mirror.leave()
                 say(lacking(mirror))
                 return False
 

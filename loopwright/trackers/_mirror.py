@@ -26,7 +26,11 @@ _KEPT_FILES = (CONFIG, ENVIRONMENT, PATCH, CLASSES, LOG)
 _PLOTS = ("*.png", "*.svg", "*.html")
 _LARGEST = 2**28  # bytes of a file that is kept
 _AT_ONCE = {METRICS: 2000, PICTURES: 1, HISTOGRAMS: 500}  # lines, of which all are taken, or none
-_KINDS = {"steps": "", "epoch": "epoch/", "evaluation": ""}  # of lines that hold numbers, to what their names begin with
+_KINDS = {
+    "steps": "",
+    "epoch": "epoch/",
+    "evaluation": "",
+}  # of lines that hold numbers, to what their names begin with
 
 Numbered = Sequence[tuple[int, Mapping[str, Any]]]
 
@@ -46,7 +50,7 @@ class Mirror:
         self._lock: MirrorLock | None = None
         self._behind: set[str] = set()  # files that are not yet where they were when they were handed over
         self._position = Position()
-        self.handed_over = {file: 0 for file in FILES}  # lines, by this object
+        self.handed_over: dict[str, int] = dict.fromkeys(FILES, 0)  # lines, by this object
 
     def open(self) -> None:
         """Find out where the tracker is, and open it there. May be called again after it failed."""
@@ -204,4 +208,3 @@ def _histograms(lines: Numbered, at: float) -> Iterator[Histogram]:
 def _digest(path: Path) -> str:
     data = read_within(open_regular(path), _LARGEST)
     return f"{len(data)}-{zlib.crc32(data):08x}"
-

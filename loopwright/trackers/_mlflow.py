@@ -1,6 +1,6 @@
 """``MLflow``: runs on a tracking server or in a SQLite file. Kept in a process of its own: its import alone takes seconds.
 
-    pip install 'loopwright[mlflow]'
+pip install 'loopwright[mlflow]'
 """
 
 import re
@@ -20,8 +20,8 @@ _PLOTS = (".png", ".svg", ".html")
 class MLflow(Tracker):
     """MLflow: parameters, tags, metrics, pictures, and as artifacts the configuration, the log and the plots.
 
-    A metric that is handed over again after a kill carries the same step and time, which MLflow takes for the same. Where the
-    record has become another one, a new MLflow run holds it, and the old one is in MLflow's trash.
+    A metric that is handed over again after a kill carries the same step and time, which MLflow takes for the same. Where
+    the record has become another one, a new MLflow run holds it, and the old one is in MLflow's trash.
 
     Args:
         uri: of the tracking server, such as ``"http://host:5000"``, or of a database. Default: ``mlflow.db``, a SQLite file

@@ -25,7 +25,7 @@ class Synced:
     def __str__(self) -> str:
         pictures = f" and {self.pictures:,} pictures" if self.pictures else ""
         what = f"{self.lines:,} lines{pictures} handed over" if self.lines or self.pictures else "nothing was missing"
-        return f"{self.tracker:<11}{self.folder}: {what}; the run is {self.state}"
+        return f"{self.tracker:<12}{self.folder}: {what}; the run is {self.state}"
 
 
 def sync(run: str | os.PathLike[str], to: Asked) -> Synced:

@@ -28,7 +28,7 @@ class Tail:
     >>> path = Path(tempfile.mkdtemp(), "metrics.jsonl")
     >>> _ = path.write_text('{"step": 1}\\n{"st')
     >>> Tail(path).read(Place())
-    ([{'step': 1}], Place(offset=12, crc=3005411886, lines=1))
+    ([{'step': 1}], Place(offset=12, crc=1787153683, lines=1))
     """
 
     def __init__(self, path: Path) -> None:

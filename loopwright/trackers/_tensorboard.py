@@ -1,6 +1,6 @@
-"""``TensorBoard``: event files in the run's folder, written without TensorBoard itself, which is only needed to look at them.
+"""``TensorBoard``: event files in the run's folder, written without the package, which is only needed to look at them.
 
-    pip install 'loopwright[tensorboard]' && loopwright ui runs/
+pip install 'loopwright[tensorboard]' && loopwright ui runs/
 """
 
 import contextlib
@@ -31,8 +31,8 @@ _PREFIX = "events.out.tfevents."  # of the names of its files
 class TensorBoard(Tracker):
     """TensorBoard's event files. Needs no package; to look at them, ``pip install 'loopwright[tensorboard]'``.
 
-    A run has one file: after a kill it goes on in it, behind what was acknowledged, so that nothing stands in it twice. Where
-    the record has become another one, a new file holds it and the old one is removed.
+    A run has one file: after a kill it goes on in it, behind what was acknowledged, so that nothing stands in it twice.
+    Where the record has become another one, a new file holds it and the old one is removed.
 
     Args:
         folder: of the event files; by default ``tensorboard`` in the run's folder. A relative one is below the run's.
@@ -95,7 +95,9 @@ class TensorBoard(Tracker):
         with Image.open(picture.path) as opened:
             width, height, mode = *opened.size, opened.mode
         shown = image(picture.name, picture.path.read_bytes(), width, height, COLORS.get(mode, COLORS["RGB"]))
-        values = [shown, text(f"{picture.name}/captions", "\n\n".join(picture.captions))] if picture.captions else [shown]
+        values = (
+            [shown, text(f"{picture.name}/captions", "\n\n".join(picture.captions))] if picture.captions else [shown]
+        )
         self._append([summary_event(picture.time, picture.step, values)])
 
     def histograms(self, batch: Sequence[Histogram]) -> None:

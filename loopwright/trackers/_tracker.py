@@ -70,7 +70,7 @@ class Histogram:
 
 
 class Lost(Exception):
-    """Raised by ``Tracker.open``: what ``facts.kept`` names is not there any more. The tracker gets the whole record again."""
+    """Raised by ``Tracker.open``: what ``facts.kept`` names is not there any more. The tracker gets the whole record."""
 
 
 class Tracker:

@@ -18,7 +18,7 @@ from ._tracker import is_installed
 
 HOST = "127.0.0.1"
 TOOLS = ("tensorboard", "mlflow")
-_STARTING = 60.0  # seconds
+_STARTING = 120.0  # seconds: MLflow takes many
 _ENDING = 5.0
 _WITH_PARENT = (  # the child asks the system to be ended with its parent, then becomes the tool
     "import ctypes, os, signal, sys; parent = int(sys.argv[1]); "
@@ -29,7 +29,7 @@ _WITH_PARENT = (  # the child asks the system to be ended with its parent, then 
 
 
 def choose_tool(runs: Sequence[str], asked: str | None = None) -> str | None:
-    """The tool that shows these runs: the one that was asked for, else the first that is installed and has something of them.
+    """The tool that shows these runs: the one that was asked for, else the first one installed that has something of them.
 
     Raises:
         MissingExtra: the one that was asked for is not installed.
@@ -48,7 +48,7 @@ def show(runs: Sequence[str], tool: str, *, port: int = 0, say: Callable[[str], 
     """Start a tool over runs, say where it is, and wait for it, or for Ctrl-C; its exit code."""
     port = port or _free_port()
     command = _command(tool, runs, port)
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
     process = subprocess.Popen(
         [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), *command],
         stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
@@ -56,7 +56,7 @@ def show(runs: Sequence[str], tool: str, *, port: int = 0, say: Callable[[str], 
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _await(process, errors, port, tool)
-        say(f"{tool:<11}http://{HOST}:{port}/  (Ctrl-C ends it)")
+        say(f"{tool:<12}http://{HOST}:{port}/  (Ctrl-C ends it)")
         return process.wait()
     except KeyboardInterrupt:
         return 0
@@ -75,7 +75,7 @@ def runs_in(places: Sequence[str]) -> Iterator[Path]:
 def _command(tool: str, runs: Sequence[str], port: int) -> list[str]:
     address = ["--host", HOST, "--port", str(port)]
     if tool == "mlflow":
-        return ["mlflow", "server", "--backend-store-uri", _database(runs), *address]
+        return ["mlflow", "server", "--backend-store-uri", _database(runs), "--workers", "1", *address]
     if len(runs) == 1:
         return ["tensorboard.main", "--logdir", str(runs[0]), *address]
     named = ",".join(f"{Path(run).name}:{run}" for run in runs)

@@ -1,8 +1,9 @@
 """``WandB``: Weights & Biases, online or offline. Kept in a process of its own, with which it may do as it likes.
 
-    pip install 'loopwright[wandb]'
+pip install 'loopwright[wandb]'
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class WandB(Tracker):
         return {name: getattr(self, name) for name in names}
 
     def open(self, facts: RunFacts) -> None:
-        import wandb
+        wandb: Any = importlib.import_module("wandb")
 
         if self._run is not None:
             self._run.finish()
@@ -76,7 +77,7 @@ class WandB(Tracker):
         self._run = wandb.init(
             project=self.project or beside.name or "runs",
             entity=self.entity,
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=self.mode,
             dir=str(folder),
             id=self._id,
             name=facts.name,
@@ -97,14 +98,14 @@ class WandB(Tracker):
             self._log({**line.values, "epoch": line.epoch}, line.step)
 
     def picture(self, picture: Picture) -> None:
-        import wandb
+        wandb: Any = importlib.import_module("wandb")
 
         caption = ", ".join(picture.captions) or None
         shown = wandb.Image(str(picture.path), caption=caption)
         self._log({picture.name: shown, "epoch": picture.epoch}, picture.step)
 
     def histograms(self, batch: Sequence[Histogram]) -> None:
-        import wandb
+        wandb: Any = importlib.import_module("wandb")
 
         for h in batch:
             width = (h.high - h.low) / len(h.counts)
