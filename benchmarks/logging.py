@@ -4,8 +4,8 @@
 
 Steps of about half a millisecond on one thread. Chunks of 10 steps that log alternate with as many of the bare work, in one
 process, so that what the machine does to one it does to the other. The figure is the mean difference of neighbours, with all
-that the loop around the step costs, of pairs in which the core was taken away from neither; the note has the processor time of
-the loop's thread. Ours logs with `report_every="1 steps"`, a line of the record for each scalar, while the tracker's mirror is
+that the loop around the step costs, of pairs in which the core was taken from neither; the note has the processor time of
+the loop's thread. Ours logs with `report_every="1 steps"`, a line of the record for each scalar, while the mirror is
 at work; the others are called directly, as their documentation has it, in a plain loop. Each measurement is a fresh process,
 all in a new random order each round, and begins when the tracker has taken its first scalars.
 """

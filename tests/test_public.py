@@ -13,8 +13,10 @@ CenterCrop CheckReport CheckpointError Checkpoints Compose ConfigError Confusion
 Distillation EMA Entry Evaluation Exported Fitted Flips FoundLR Geometry ImageFolder LRCurve LabelSets LayerSummary
 LayerValues Loader LoopwrightError Losses MLflow MissingExtra Mixup NonFiniteError Normalize OneOf Packed PadCollate Padded
 PairedFolders Part PerRole Predictions Profiler RandomCrop RandomResizedCrop Replayed Report Reproduced Role Run
-RunError SWA ShardStream Shards StepRandom Summary SweepResult Synced TTA Table TensorBoard Together Tracker TrainedModel Transform Unfreezing
-Verdict View WandB balanced_weights build_loss build_mix build_model build_optimizer build_scheduler build_transform check
+RunError SWA ShardStream Shards StepRandom Summary SweepResult Synced TTA Table TensorBoard Together Tracker
+TrainedModel
+Transform Unfreezing Verdict View WandB balanced_weights build_loss build_mix build_model build_optimizer build_scheduler
+build_transform check
 choose_compute collate demo_photos direction_of distillation_loss eject evaluate evaluation_weights export find_lr fit
 fit_batch free_folder freeze hold_out inspect_data k_fold layer_hooks layer_order load_config load_weights map_nested
 mean_std open_data open_model open_picture pack pack_folder param_groups picture_grid predict prediction_sheet profile
