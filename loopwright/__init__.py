@@ -145,6 +145,12 @@ if TYPE_CHECKING:
     from .reports._write import report as report
     from .sweeps._result import SweepResult as SweepResult
     from .sweeps._sweep import sweep as sweep
+    from .trackers._mlflow import MLflow as MLflow
+    from .trackers._sync import Synced as Synced
+    from .trackers._sync import sync as sync
+    from .trackers._tensorboard import TensorBoard as TensorBoard
+    from .trackers._tracker import Tracker as Tracker
+    from .trackers._wandb import WandB as WandB
 
 __version__ = "0.1.0"
 
@@ -240,6 +246,11 @@ _WHERE = {
     "reports._write": ["report"],
     "sweeps._result": ["SweepResult"],
     "sweeps._sweep": ["sweep"],
+    "trackers._mlflow": ["MLflow"],
+    "trackers._sync": ["Synced", "sync"],
+    "trackers._tensorboard": ["TensorBoard"],
+    "trackers._tracker": ["Tracker"],
+    "trackers._wandb": ["WandB"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 

@@ -5,6 +5,7 @@ config.yaml        the whole resolved configuration
 environment.json   commit and snapshot of the code, packages, hardware, data; code.patch holds uncommitted changes
 data.jsonl         one line a file of the data: its name, size and a hash of sampled bytes
 metrics.jsonl      one line a report: step, epoch, names -> values; the record of truth, the same for every replay
+histograms.jsonl   how gradients and parameters are spread, where a tracker asked for it
 speed.jsonl        seconds, samples a second, share of waiting: what differs from replay to replay
 pictures.jsonl     one line a sheet of pictures in pictures/: step, epoch, name, file, captions
 classes.json       the names of the classes in the order of the model's outputs, where the run was told them
@@ -12,6 +13,7 @@ log.txt            everything printed
 start.txt          what a start in the background printed that came to no run
 nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
+mirrors/           which trackers have how much of the record
 replays/           copies of the run, in which a step was looked at, and runs that reproduced it
 """
 
@@ -35,12 +37,12 @@ from ._run_order import run_order
 RUN, CONFIG, ENVIRONMENT, PATCH, DATA = "run.json", "config.yaml", "environment.json", "code.patch", "data.jsonl"
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
 NONFINITE, REPLAYS, CLASSES, START = "nonfinite.json", "replays", "classes.json", "start.txt"
-PICTURES, PICTURES_FOLDER = "pictures.jsonl", "pictures"
+PICTURES, PICTURES_FOLDER, HISTOGRAMS = "pictures.jsonl", "pictures", "histograms.jsonl"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip
 _OWN = (  # and START, which goes by itself
-    RUN, CONFIG, ENVIRONMENT, PATCH, DATA, METRICS, SPEED, LOG, NONFINITE, CLASSES, PICTURES,
+    RUN, CONFIG, ENVIRONMENT, PATCH, DATA, METRICS, SPEED, LOG, NONFINITE, CLASSES, PICTURES, HISTOGRAMS,
 )  # fmt: skip
 _LEFT_OVER = re.compile(
     r"\.(run\.json|config\.yaml|environment\.json|code\.patch|data\.jsonl|nonfinite\.json|classes\.json)\.\d+\.tmp"

@@ -31,6 +31,7 @@ from ._environment import describe_environment
 from ._errors import ConfigError, LoopwrightError, RunError
 from ._examiner import Ending, Examiner, NoExaminer
 from ._feeder import Feeder
+from ._histograms import choose_histograms
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._memory import out_of_memory_note
@@ -60,6 +61,8 @@ from ._watch import Policy, Watch, check_policy
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
 from .data._source import Batch, OwnLoader, Source, open_source
+from .trackers._by_name import Asked, make_trackers
+from .trackers._mirrors import Mirrors
 
 SPEED_SECONDS = 1.0  # between two lines of speed.jsonl
 
@@ -91,6 +94,8 @@ class Run:
             ``"stop"`` raises ``NonFiniteError`` with the step and its samples; ``"skip"`` leaves the step out (``step``
             has to be used), tells and goes on; ``"lower_scale"`` does so with fp16, whose scale is halved; ``"log"``
             does nothing. See also ``loopwright replay``.
+        trackers: who mirrors the record, off the loop: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, mappings with a name
+            and settings, or objects: ``lw.MLflow(uri=...)``, or a ``Tracker`` of your own. See docs/trackers.md.
         progress: None shows what suits the terminal, notebook or log; False shows nothing.
 
     Raises:
@@ -130,6 +135,7 @@ class Run:
         overwrite: bool = False,
         deterministic: bool = False,
         nonfinite: Policy = "stop",
+        trackers: Iterable[Asked] | Asked = (),
         progress: bool | None = None,
     ) -> None:
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
@@ -151,6 +157,7 @@ class Run:
         self._config = None if config is None else plain(config)
         self._classes = classes
         self._resume: bool | Literal["auto"] = resume
+        self._trackers = make_trackers(() if order is not None and order.run else trackers)  # not of a copy
         self._nonfinite: Policy = check_policy(nonfinite, self.compute.precision)
         self._overwrite, self._deterministic, self._progress = overwrite, deterministic, progress
         self._state: Literal["new", "open", "closed"] = "new"
@@ -182,6 +189,9 @@ class Run:
         self._choose_seed(resumes)
         if resumes:
             damaged = self._keeper.go_back()
+        watched = [tracker.watch for tracker in self._trackers]
+        models = self._keeper.registry.models
+        self._histograms = choose_histograms(self.folder, watched, self._cursor, models)
         self._determinism = deterministic_settings()
         promise = be_deterministic() if self._deterministic else None
         self._record.begin(
@@ -194,6 +204,7 @@ class Run:
         self._tee = Tee(self.folder / LOG, self._display.erase)
         self._signals.install()
         self._announce(changed, damaged)
+        self._mirrors = Mirrors(self.folder, self._trackers, self._tell)
 
     def _describe(self) -> None:
         """What this life runs on, and its code."""
@@ -386,9 +397,13 @@ class Run:
             loader.close()
         if self._deterministic:
             put_back_determinism(self._determinism)
+        self._histograms.close()
         self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
-        self._tee.close()
-        self._record.close()
+        try:
+            self._mirrors.close(facts["state"])
+        finally:
+            self._tee.close()
+            self._record.close()
 
     # ---- what the user reads ---------------------------------------------------------------------------------------
 
@@ -432,6 +447,7 @@ class Run:
             if isinstance(value, Optimizer):
                 scaler = torch.amp.GradScaler(self.device.type) if self.compute.precision == "fp16" else None
                 self._steppers.add(name, value, scaler)
+                self._histograms.watch(value)
             if self._cursor.target is not None:
                 self._keeper.restore(name)
 

@@ -28,7 +28,9 @@ from .commands import (
     _stop,
     _summary,
     _sweep,
+    _sync,
     _train,
+    _ui,
 )
 
 COMMANDS = (
@@ -52,6 +54,8 @@ COMMANDS = (
     _replay,
     _reproduce,
     _report,
+    _ui,
+    _sync,
 )  # as --help lists them
 
 

@@ -17,11 +17,18 @@ LAYERS: list[set[str]] = [
      "_ramp", "_lr_curve"},
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_sheet", "_shown", "_state", "_staging", "_watch", "_first_bad",
      "_environment", "_agenda", "_layer_hooks", "_profile", "_capture", "_code_copy", "_comparison",
-     "_lr_runs", "_lr_plot", "_lr_dial", "_log_reader", "_newest"},
+     "_lr_runs", "_lr_plot", "_lr_dial", "_log_reader", "_newest", "_cut_lines"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_snapshot", "_stepper", "_restart",
-     "_mentioned", "_yaml_edit", "_found_lr", "_start_file", "_run_facts", "_picture_batch",
+     "_mentioned", "_yaml_edit", "_found_lr", "_start_file", "_run_facts", "_picture_batch", "_histograms",
      "models._small_resnet", "models._tta", "optim._patterns", "optim._layers", "optim._schedule", "optim._course",
      "optim._together", "optim._average", "optim._batch_norm", "optim._evaluation_weights", "optim._distill"},
+    {"trackers._tracker", "trackers._flat", "trackers._tail", "trackers._events"},
+    {"trackers._position", "trackers._facts", "trackers._tensorboard", "trackers._mlflow", "trackers._wandb"},
+    {"trackers._mirror", "trackers._by_name"},
+    {"trackers._follow", "trackers._sync", "trackers._ui"},
+    {"trackers._beside", "trackers._child"},
+    {"trackers._apart"},
+    {"trackers._mirrors"},
     {"data._picture", "data._view", "data._jpeg", "data._normalize", "data._collate", "data._order", "data._strings",
      "data._labels", "data._places", "data._parquet", "data._faults", "data._tar", "data._shard_names",
      "data._shuffle_buffer", "data._escaped", "data._duplicates", "data._size", "data._codec", "data._fingerprint",
@@ -89,7 +96,19 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-PACKAGES = ("", "augment.", "checks.", "commands.", "data.", "models.", "optim.", "recipes.", "reports.", "sweeps.")
+PACKAGES = (
+    "",
+    "augment.",
+    "checks.",
+    "commands.",
+    "data.",
+    "models.",
+    "optim.",
+    "recipes.",
+    "reports.",
+    "sweeps.",
+    "trackers.",
+)
 EXEMPT = {f"{package}__init__" for package in PACKAGES}
 NO_TORCH = {
     "_errors",
@@ -122,7 +141,7 @@ NO_TORCH = {
     "_config",
     "_demo",
     "cli",
-    *(name for names in LAYERS for name in names if name.startswith(("commands.", "reports.", "sweeps."))),
+    *(name for names in LAYERS for name in names if name.startswith(("commands.", "reports.", "sweeps.", "trackers."))),
 }
 
 

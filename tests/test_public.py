@@ -11,15 +11,17 @@ NAMES = """
 BatchAffine BatchAugment BatchColor BatchErase BatchFit BatchFlip BatchRandAugment BatchResizedCrop ByEpoch Cached
 CenterCrop CheckReport CheckpointError Checkpoints Compose ConfigError Confusion CutMix DataError DataReport
 Distillation EMA Entry Evaluation Exported Fitted Flips FoundLR Geometry ImageFolder LRCurve LabelSets LayerSummary
-LayerValues Loader LoopwrightError Losses MissingExtra Mixup NonFiniteError Normalize OneOf Packed PadCollate Padded
+LayerValues Loader LoopwrightError Losses MLflow MissingExtra Mixup NonFiniteError Normalize OneOf Packed PadCollate Padded
 PairedFolders Part PerRole Predictions Profiler RandomCrop RandomResizedCrop Replayed Report Reproduced Role Run
-RunError SWA ShardStream Shards StepRandom Summary SweepResult TTA Table Together TrainedModel Transform Unfreezing
-Verdict View balanced_weights build_loss build_mix build_model build_optimizer build_scheduler build_transform check
+RunError SWA ShardStream Shards StepRandom Summary SweepResult Synced TTA Table TensorBoard Together Tracker
+TrainedModel
+Transform Unfreezing Verdict View WandB balanced_weights build_loss build_mix build_model build_optimizer build_scheduler
+build_transform check
 choose_compute collate demo_photos direction_of distillation_loss eject evaluate evaluation_weights export find_lr fit
 fit_batch free_folder freeze hold_out inspect_data k_fold layer_hooks layer_order load_config load_weights map_nested
 mean_std open_data open_model open_picture pack pack_folder param_groups picture_grid predict prediction_sheet profile
 psnr read_checkpoint read_metrics read_run read_table record_layers replay report reproduce seed_everything
-small_resnet ssim steps_per summary sweep takes_metric topk_accuracy total_steps unfreeze update_batch_norm
+small_resnet ssim steps_per summary sweep sync takes_metric topk_accuracy total_steps unfreeze update_batch_norm
 write_shards write_table
 """.split()
 

@@ -25,6 +25,7 @@ keys of train (key=value, or in CONFIG.yaml):
   freeze         patterns of parameters that are not trained          none
   unfreeze       '{epoch 0: fc, epoch 2: "*"}': trained from then on  none
   distill        a teacher: weights, model, weight, temperature       none
+  trackers       tensorboard, mlflow, wandb, or a list of them          none
   nonfinite      a loss or gradient is NaN: stop, skip, lower_scale,  stop
                  log
   weights, accumulate, clip, drop_last, holdout, patience, pictures, on_error, deterministic: see docs/configuration.md

@@ -162,6 +162,7 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         precision=settings.precision,
         deterministic=settings.deterministic,
         nonfinite=settings.nonfinite,
+        trackers=[tracker.asked for tracker in settings.trackers],
         **run_options,
     )
     write_sheet(fitted, pieces)
@@ -210,7 +211,7 @@ def dry_run(settings: TrainSettings) -> list[str]:
     pieces = build(settings)
     run = Run(
         run_folder(settings), seed=settings.seed, device=settings.device, precision=settings.precision,
-        nonfinite=settings.nonfinite,
+        nonfinite=settings.nonfinite, trackers=[tracker.asked for tracker in settings.trackers],
     )  # fmt: skip
     model = pieces.model.to(run.device)
     lines = [

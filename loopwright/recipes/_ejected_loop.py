@@ -39,6 +39,8 @@ def run_line(s: TrainSettings) -> Statement:
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
     named = {"classes": Name("train.classes")} if s.pictures else {}
     config = {"ejected_from": Name("EJECTED_FROM")}
+    if s.trackers:
+        options["trackers"] = [tracker.asked if tracker.arguments else tracker.name for tracker in s.trackers]
     return Statement("with ", LW.Run(Name("folder"), seed=s.seed, **named, config=config, **options), " as run:")
 
 

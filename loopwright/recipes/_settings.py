@@ -24,6 +24,7 @@ from ..optim._losses import GIVEN as LOSS_GIVEN
 from ..optim._losses import find_loss
 from ..optim._optimizers import check_optimizer_arguments, find_optimizer
 from ..optim._schedulers import NO_SCHEDULER, check_warmup, find_scheduler, missing_arguments
+from ..trackers._by_name import make_tracker
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -189,6 +190,20 @@ class TTASettings(Settings):
         return {} if value is True else value
 
 
+class TrackerSettings(Named):
+    """A tracker by name, with its own settings."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "TrackerSettings":
+        make_tracker(self.asked)
+        return self
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As ``Run`` takes it."""
+        return {"name": self.name, **self.arguments}
+
+
 class DistillSettings(Settings):
     """A teacher: its model, and where its weights are."""
 
@@ -239,8 +254,9 @@ class TrainSettings(Settings):
     on_error: Literal["raise", "skip"] = "raise"  # for unreadable pictures
     deterministic: bool = False
     nonfinite: Policy = "stop"  # where a loss or gradient is NaN or infinite
+    trackers: list[TrackerSettings] = Field(default_factory=list)  # who mirrors the record, off the loop
 
-    @field_validator("augment", "mix", mode="before")
+    @field_validator("augment", "mix", "trackers", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         """``RandomResizedCrop``, ``{name: ..., scale: ...}`` or a list of them."""
