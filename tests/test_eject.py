@@ -417,7 +417,7 @@ OTHER = {
     "precision": "precision=bf16", "save_every": "save_every=9 steps", "optimizer": "optimizer.lr=0.5",
     "scheduler": "scheduler={name: OneCycleLR, pct_start: 0.2}", "loss": "loss=nll_loss", "augment": "augment=RandomCrop",
     "weights": "weights=a.pt", "accumulate": "accumulate=2", "clip": "clip=1", "drop_last": "drop_last=true",
-    "holdout": "holdout=0.3", "patience": "patience=3", "pictures": "pictures=4",
+    "holdout": "holdout=0.3", "patience": "patience=3", "pictures": "pictures=4", "trackers": "trackers=[tensorboard]",
     "on_error": "on_error=skip", "deterministic": "deterministic=true",
     "mix": "mix=Mixup", "ema": "ema=0.9", "swa": "swa=1", "tta": "tta=true", "distill": "distill={weights: teacher}",
     "freeze": "freeze=fc", "unfreeze": "unfreeze={epoch 0: fc}", "nonfinite": "nonfinite=skip",

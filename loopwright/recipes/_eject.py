@@ -20,6 +20,7 @@ from ._ejected_pieces import data_lines, piece_lines
 from ._settings import TrainSettings
 
 SETTINGS = frozenset({
+    "trackers",
     "data", "run", "model", "image_size", "epochs", "batch_size", "workers", "seed", "device", "precision", "save_every",
     "optimizer", "scheduler", "loss", "augment", "mix", "ema", "swa", "tta", "distill", "freeze", "unfreeze", "weights",
     "accumulate", "clip", "drop_last", "holdout", "patience", "on_error", "deterministic", "nonfinite",
