@@ -2,10 +2,10 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,16 @@ from .optim._optimizers import build_optimizer
 from .optim._schedulers import build_scheduler, steps_per, takes_metric, total_steps
 from .optim._several_losses import Losses
 
-Metric = Callable[[Any, Any], Tensor]
+
+class Counting(Protocol):
+    """A metric over all of a validation, such as ``Confusion``."""
+
+    def update(self, output: Any, target: Any, /) -> Any: ...
+    def compute(self) -> Any: ...
+    def reset(self) -> Any: ...
+
+
+Metric = Callable[[Any, Any], Tensor] | Counting
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,14 @@ def fit(
     scheduler: Any = None,
     metrics: Mapping[str, Metric] | None = None,
     compute: Callable[[nn.Module, Any], Tensor | Mapping[str, Any]] | None = None,
+    inputs: str | Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
     run: str | Path | None = None,
     batch_size: int = 64,
     transform: Callable[..., Any] | None = None,
     val_transform: Callable[..., Any] | None = None,
     workers: int | None = None,
-    normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
+    normalize: Normalize | Mapping[str, Callable[[Any], Any] | None] | None = Normalize(),  # noqa: B008 - it never changes
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     rules: Mapping[str, Mapping[str, Any]] | None = None,
@@ -98,7 +109,12 @@ def fit(
             with a name and arguments of ``build_scheduler``: ``{"name": "CosineAnnealingLR", "warmup": 0.05}``. Its length
             is that of the training. It is stepped with each batch or each epoch, as ``steps_per`` says; the plateau
             scheduler with the value of ``best``, without ``val`` with the training loss.
-        metrics: names to functions ``metric(output, target)``, for validation.
+        metrics: names to functions ``metric(output, target)``, for validation: a mean, or one number a sample; or to
+            objects that count over all of it, with ``update(output, target)``, ``compute`` and ``reset``, such as
+            ``Confusion``, whose figures are named ``val/NAME/mean_iou`` and so on.
+        inputs, targets: which parts of batches that are dictionaries, as those of ``PairedFolders``, the model is called
+            with, in this order, and what it is compared with. Of several targets the model gives as many outputs, in this
+            order or by their names; losses and metrics are given both by name: see ``OfTarget``.
         compute: instead of loss and metrics: from (model, batch) to a loss, or to values by name with ``"loss"``, which
             are all logged. ``Distillation`` is one.
         run: the folder. Default: the first free one of runs/fit, runs/fit-2, ...
@@ -107,8 +123,8 @@ def fit(
         unfreeze: from epochs to what is trained from then on; see ``Unfreezing``.
         accumulate, clip: batches a step, and the largest norm of the gradient; see ``Run.step``. Not for LBFGS, whose step
             measures the loss several times.
-        augment: changes training batches (pictures, labels) on the device, called with ``seed`` and ``step``:
-            ``BatchAugment``, with mixup and cutmix among its members.
+        augment: changes training batches (pictures, labels), or dictionaries, on the device, given ``seed`` and ``step``:
+            ``BatchAugment``, with mixup and cutmix among its members, or ``BatchJoint``.
         ema: the decay of an average of the weights, or arguments of ``EMA``. Validation, and the model in the end, are of
             the average; checkpoints have it as ``ema`` beside the model.
         swa: the first epoch, counted from 0, whose end goes into the mean of the weights; see ``SWA``. As ``ema``, under the
@@ -129,7 +145,8 @@ def fit(
     >>> len([line for line in fitted.history if "val/loss" in line])
     2
     """
-    evaluate = compute or _Computation(loss, metrics or {})
+    parts_of = _Parts(_names("inputs", inputs), _names("targets", targets))
+    evaluate = compute or _Computation(loss, metrics or {}, parts_of)
     if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures < 0:
         raise ConfigError(f"pictures= is the number of pictures on a sheet, or 0. Found: {pictures!r}")
     best = best or f"val/{next(iter(metrics), 'loss') if metrics else 'loss'}"
@@ -177,7 +194,7 @@ def fit(
                     told.at(epoch=epoch, step=live.global_step)
                 with live.evaluate(judged, *modules), _measured_weights(average, optimizer):
                     if isinstance(average, SWA) and average.updates:
-                        update_batch_norm(model, live.batches(loaders.of(epoch)), forward=_forward)
+                        update_batch_norm(model, live.batches(loaders.of(epoch)), forward=parts_of.forward)
                         average.keep_buffers()
                     for batch in live.batches(val_loader):
                         with live.autocast():
@@ -263,25 +280,67 @@ class _Loaders:
         return self._present
 
 
+class _Parts:
+    """What of a batch goes into the model, and what its output is compared with."""
+
+    def __init__(self, inputs: Sequence[str], targets: Sequence[str]) -> None:
+        if bool(inputs) != bool(targets):
+            raise ConfigError("inputs= and targets= belong together: name the parts of a batch that each are")
+        self._inputs, self._targets = inputs, targets
+
+    def split(self, batch: Any) -> tuple[tuple[Any, ...], Any]:
+        if not self._inputs:
+            return split_batch(batch)
+        if not isinstance(batch, Mapping):
+            raise ConfigError(f"inputs= names parts of dictionaries; this batch is a {type(batch).__name__}")
+        for name in (*self._inputs, *self._targets):
+            if name not in batch:
+                raise ConfigError(f"no batch has a part {name!r}: there are {', '.join(map(str, batch))}")
+        targets = {name: batch[name] for name in self._targets}
+        return tuple(batch[name] for name in self._inputs), targets if len(targets) > 1 else targets[self._targets[0]]
+
+    def named(self, output: Any) -> Any:
+        """The outputs of a model of several by the names of the targets."""
+        if len(self._targets) < 2 or isinstance(output, Mapping):
+            return output
+        if not isinstance(output, list | tuple) or len(output) != len(self._targets):
+            found = f"{len(output)} outputs" if isinstance(output, list | tuple) else f"a {type(output).__name__}"
+            raise ConfigError(
+                f"the model gives {found} for the {len(self._targets)} targets {', '.join(self._targets)}"
+            )
+        return dict(zip(self._targets, output, strict=True))
+
+    def forward(self, model: nn.Module, batch: Any) -> Any:
+        return model(*self.split(batch)[0])
+
+
 class _Computation:
     """From a model and a batch to a loss and metrics, for the customary kinds of batches."""
 
-    def __init__(self, loss: Callable[..., Tensor] | None, metrics: Mapping[str, Metric]) -> None:
-        self._loss, self._metrics = loss, metrics
+    def __init__(self, loss: Callable[..., Tensor] | None, metrics: Mapping[str, Metric], parts: _Parts) -> None:
+        self._loss, self._metrics, self._parts = loss, metrics, parts
         self.output: Any = None  # of the last batch of an evaluation
 
     def __call__(self, model: nn.Module, batch: Any) -> Mapping[str, Any]:
         if self._loss is None:
             return {"loss": own_loss(model, batch)}
-        inputs, target = split_batch(batch)
-        output = model(*inputs)
+        inputs, target = self._parts.split(batch)
+        output = self._parts.named(model(*inputs))
         values = {"loss": self._loss(output, target)}
         if isinstance(self._loss, Losses):
             values = self._loss.values | values
         if not model.training:
             self.output = output
-            values |= {name: metric(output, target) for name, metric in self._metrics.items()}
+            values |= {name: _measured(metric, output, target) for name, metric in self._metrics.items()}
         return values
+
+
+def _measured(metric: Any, output: Any, target: Any) -> Any:
+    """The value for this batch; or what counts over all batches, which the run reads at the end of the phase."""
+    if not hasattr(metric, "update"):
+        return metric(output, target)
+    metric.update(output, target)
+    return metric
 
 
 def _log_pictures(live: Run, batch: Any, output: Any, most: int) -> None:
@@ -329,7 +388,8 @@ def split_batch(batch: Any) -> tuple[tuple[Any, ...], Any]:
         return tuple(batch[:-1]), batch[-1]
     raise ConfigError(
         f"loss= needs batches that are tensors or tuples ending in their target; this one is a {type(batch).__name__}. "
-        "Give a function of the batch that says its loss instead (compute= of fit and check, step of find_lr)"
+        "Of dictionaries say inputs= and targets= of fit; else give a function of the batch that says its loss (compute= "
+        "of fit and check, step of find_lr)"
     )
 
 
@@ -346,7 +406,7 @@ def _as_loader(
     batch_size: int,
     transform: Callable[..., Any] | None,
     workers: int | None,
-    normalize: Normalize | Mapping[str, Normalize | None] | None,
+    normalize: Normalize | Mapping[str, Callable[[Any], Any] | None] | None,
     *,
     shuffle: bool = False,
 ) -> Any:
@@ -366,7 +426,7 @@ def _as_loaders(
     batch_size: int,
     transform: Callable[..., Any] | None,
     workers: int | None,
-    normalize: Normalize | Mapping[str, Normalize | None] | None,
+    normalize: Normalize | Mapping[str, Callable[[Any], Any] | None] | None,
 ) -> _Loaders:
     by_epoch = data if isinstance(data, ByEpoch) else ByEpoch({0: data})
     return _Loaders(
@@ -433,13 +493,18 @@ def _measured_weights(average: EMA | SWA | None, optimizer: Optimizer) -> Iterat
 
 
 def _augmented(augment: Callable[..., Any], batch: Any, live: Run) -> Any:
+    if isinstance(batch, Mapping):
+        return augment(batch, seed=live.seed, step=live.global_step)
     if not isinstance(batch, list | tuple) or len(batch) != 2:
         raise ConfigError(f"augment= needs batches of pictures and labels; this one is a {type(batch).__name__}")
     return augment(*batch, seed=live.seed, step=live.global_step)
 
 
-def _forward(model: nn.Module, batch: Any) -> Any:
-    return model(*split_batch(batch)[0])
+def _names(argument: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
+    names = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if len(set(names)) < len(names) or (given is not None and not names):
+        raise ConfigError(f"{argument}= names parts of a batch, each once. Found: {given!r}")
+    return names
 
 
 def _switch(optimizer: Optimizer, mode: Literal["train", "eval"]) -> None:

@@ -1,7 +1,7 @@
-"""Metrics over samples: top-k accuracy, PSNR and SSIM of one batch, and a confusion matrix over many.
+"""Metrics over classes: top-k accuracy of one batch, and a confusion matrix over many.
 
-Nothing here averages averages: a function gives the mean over its batch or one value a sample, and `Confusion` counts.
-Knows nothing of runs, logging and several machines. Nothing synchronises the device before a value is read.
+Nothing here averages averages: a function gives the mean over its batch, and `Confusion` counts. Knows nothing of runs,
+logging and several machines. Nothing synchronises the device before a value is read.
 """
 
 import math
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ._errors import CheckpointError, DataError
@@ -39,75 +38,6 @@ def topk_accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
     return (highest == labels[:, None]).any(dim=1).float().mean()
 
 
-def psnr(predicted: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in decibels, 10 log10(data_range² / mean squared error): (N,).
-
-    Args:
-        predicted: (N, ...), not clipped here.
-        target: of the same shape. A picture equal to its target has an infinite ratio.
-        data_range: the largest minus the smallest possible value; 255 for uint8.
-
-    Raises:
-        DataError: the shapes differ, or integers come without their range.
-
-    >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1))
-    tensor([20.])
-    """
-    predicted, target = _comparable(predicted, target, data_range)
-    error = (predicted - target).square().flatten(1).mean(dim=1)
-    return (10 * torch.log10(data_range**2 / error)).float()
-
-
-def ssim(predicted: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
-    """Structural similarity of each picture, at most 1: (N,).
-
-    Windows are uniform, 7 x 7, and lie wholly inside the picture; covariances are those of a sample; channels are
-    averaged. These are the defaults of scikit-image's ``structural_similarity``; the paper's Gaussian window gives
-    other numbers.
-
-    Source: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
-    similarity", IEEE TIP 13(4), 2004.
-
-    Args:
-        predicted: (N, C, H, W), H and W at least 7.
-        target: of the same shape.
-        data_range: the largest minus the smallest possible value; 255 for uint8.
-
-    Raises:
-        DataError: the shapes differ or are too small, or integers come without their range.
-
-    >>> picture = torch.rand(2, 3, 16, 16)
-    >>> ssim(picture, picture)
-    tensor([1., 1.])
-    """
-    window = 7
-    if predicted.ndim != 4 or min(predicted.shape[2:]) < window:
-        raise DataError(f"ssim needs (N, C, H, W) with H and W at least {window}, got {tuple(predicted.shape)}")
-    x, y = _comparable(predicted, target, data_range)
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (F.avg_pool2d(z, window, stride=1) for z in (x, y, x * x, y * y, x * y))
-    sample = window**2 / (window**2 - 1)
-    variances = sample * (mean_xx - mean_x**2 + mean_yy - mean_y**2)
-    covariance = sample * (mean_xy - mean_x * mean_y)
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
-    return similarity.flatten(1).mean(dim=1).float()
-
-
-def _comparable(predicted: Tensor, target: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
-    """Both in a precision in which neither uint8 wraps round nor variances cancel."""
-    if predicted.shape != target.shape or predicted.ndim < 2:
-        raise DataError(
-            "predicted and target must be batches (N, ...) of one shape, "
-            f"got {tuple(predicted.shape)} and {tuple(target.shape)}"
-        )
-    for what, tensor in (("predicted", predicted), ("target", target)):
-        if data_range == 1.0 and not tensor.is_floating_point():
-            raise DataError(f"{what} is of dtype {tensor.dtype}: give its data_range, 255 for uint8")
-    precise = torch.float32 if predicted.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    return predicted.to(precise), target.to(precise)
-
-
 class Confusion:
     """Counts of (truth, prediction) over a whole data set, and the figures that follow from them.
 
@@ -118,6 +48,7 @@ class Confusion:
     Args:
         num_classes: C, at least 1.
         class_names: C names for `most_confused`, by default the indexes.
+        ignore_index: labels that are never counted, such as 255 of masks; `update` may name another one.
 
     >>> confusion = Confusion(3, ["cat", "dog", "fox"])
     >>> confusion.update(torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 0, 0, 1, 1]))
@@ -133,12 +64,14 @@ class Confusion:
     [('cat', 'dog', 1)]
     """
 
-    def __init__(self, num_classes: int, class_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, num_classes: int, class_names: Sequence[str] | None = None, *, ignore_index: int | None = None
+    ) -> None:
         names = [str(index) for index in range(num_classes)] if class_names is None else list(class_names)
         if num_classes < 1 or len(names) != num_classes:
             raise DataError(f"{num_classes} classes with {len(names)} names: give at least one class, and each a name")
         self.num_classes = num_classes
-        self.class_names = names
+        self.class_names, self.ignore_index = names, ignore_index
         self.reset()
 
     def reset(self) -> None:
@@ -152,16 +85,17 @@ class Confusion:
         Args:
             predicted: logits (N, C, ...), or class indexes of the shape of `labels`.
             labels: (N, ...) class indexes.
-            ignore_index: entries with this label are not counted.
+            ignore_index: entries with this label are not counted. Default: that of the whole.
 
         Raises:
             DataError: the shapes do not fit. An index out of range is reported when a figure is read.
         """
         truth, guess = labels.long().flatten(), self._classes(predicted, labels).long().flatten()
+        ignored = self.ignore_index if ignore_index is None else ignore_index
         self._counts = self._counts.to(labels.device)
         inside = (truth >= 0) & (truth < self.num_classes) & (guess >= 0) & (guess < self.num_classes)
         cell = torch.where(inside, truth * self.num_classes + guess, self.num_classes**2)
-        weight = torch.ones_like(cell) if ignore_index is None else (truth != ignore_index).long()
+        weight = torch.ones_like(cell) if ignored is None else (truth != ignored).long()
         self._counts.scatter_add_(0, cell, weight)
 
     def _classes(self, predicted: Tensor, labels: Tensor) -> Tensor:

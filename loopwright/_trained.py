@@ -74,7 +74,7 @@ class TrainedModel:
             "image_size": self.image_size,
             "mean": list(self.normalize.mean),
             "std": list(self.normalize.std),
-            "model": _named(self.settings["model"])[0],
+            "model": named(self.settings["model"])[0],
             "run": info.get("id"),
             "checkpoint": self.checkpoint.name,
             "step": self.checkpoint.step,
@@ -112,19 +112,25 @@ def open_model(run: str | Path, checkpoint: str | None = None, *, trust: bool = 
     Traceback (most recent call last):
     loopwright._errors.RunError: runs/nothing is no run: it has no run.json. 'loopwright runs' lists those that are there
     """
-    folder = Path(run)
-    if not (folder / RUN).is_file():
-        raise RunError(f"{folder} is no run: it has no {RUN}. 'loopwright runs' lists those that are there")
+    folder = run_of(run)
     info, settings = read_run(folder), _settings(folder)
-    entry = _entry(folder, checkpoint)
-    name, arguments = _named(settings["model"])
-    _check_trusted(folder, name, info, trust)
+    entry = saved_entry(folder, checkpoint)
+    name, arguments = named(settings["model"])
+    check_trusted(folder, name, info, trust)
     classes = read_classes(folder) or _classes_of_data(folder, info, settings)
     model = _built(name, arguments, len(classes))
-    weights, state = _weights(folder / CHECKPOINTS / entry.name, settings)
+    weights, state = validated_weights(folder / CHECKPOINTS / entry.name, settings)
     load_state(model, state, strict=True, place=str(folder / CHECKPOINTS / entry.name))
     model.eval().requires_grad_(False)
     return TrainedModel(model, classes, _image_size(settings), Normalize(), folder, entry, weights, settings)
+
+
+def run_of(run: str | Path) -> Path:
+    """The folder of a run; ``RunError`` where it is none."""
+    folder = Path(run)
+    if not (folder / RUN).is_file():
+        raise RunError(f"{folder} is no run: it has no {RUN}. 'loopwright runs' lists those that are there")
+    return folder
 
 
 def data_of(folder: Path, settings: Mapping[str, Any]) -> Path | None:
@@ -151,16 +157,26 @@ def held_out(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"holdout": holdout} if isinstance(holdout, float) else {}
 
 
-def _settings(folder: Path) -> Mapping[str, Any]:
+def config_of(folder: Path) -> Mapping[str, Any]:
     """config.yaml, as far as it is needed; a file that it would include is not read."""
     path = folder / CONFIG
     try:
         text = read_within(open_unlinked(path), LARGEST_CONFIG).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path} cannot be read ({error}): a run is used as it says there") from None
-    settings = parse_yaml(text, str(path)).values
+    return parse_yaml(text, str(path)).values
+
+
+def _settings(folder: Path) -> Mapping[str, Any]:
+    """The same of a classifier."""
+    settings = config_of(folder)
+    if settings.get("task", "classify") != "classify":
+        raise RunError(
+            f"{folder} is of task: {settings['task']}, and this is for classifiers: see 'loopwright predict' and "
+            "'loopwright evaluate', which take it"
+        )
     try:
-        _named(settings["model"])
+        named(settings["model"])
         _image_size(settings)
     except (KeyError, ValueError, TypeError):
         raise RunError(
@@ -171,7 +187,7 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     return settings
 
 
-def _named(model: Any) -> tuple[str, dict[str, Any]]:
+def named(model: Any) -> tuple[str, dict[str, Any]]:
     """The name of a part and its arguments."""
     given = {"name": model} if isinstance(model, str) else dict(model)
     name = given.pop("name")
@@ -195,7 +211,7 @@ def _whole(settings: Mapping[str, Any], key: str, default: int) -> int:
     return value if type(value) is int and value >= 1 else default
 
 
-def _entry(folder: Path, checkpoint: str | None) -> Entry:
+def saved_entry(folder: Path, checkpoint: str | None) -> Entry:
     saved = Checkpoints(folder / CHECKPOINTS)
     if saved.latest is None:
         raise RunError(
@@ -204,7 +220,7 @@ def _entry(folder: Path, checkpoint: str | None) -> Entry:
     return saved.find(checkpoint or ("best" if saved.best() is not None else "latest"))
 
 
-def _check_trusted(folder: Path, name: str, info: Mapping[str, Any], trust: bool) -> None:
+def check_trusted(folder: Path, name: str, info: Mapping[str, Any], trust: bool) -> None:
     if ":" in name and not trust and info.get("host") != socket.gethostname():
         raise RunError(
             f"{folder} was trained on {info.get('host')} and names the function {name!r} as its model: it is not called "
@@ -238,7 +254,7 @@ def _built(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
         return build_model(name, num_classes=classes, **fresh)
 
 
-def _weights(folder: Path, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def validated_weights(folder: Path, settings: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The weights that the run validated: those of the model, or of an average that it kept."""
     optimizer = settings.get("optimizer")
     if isinstance(optimizer, Mapping) and "schedulefree" in str(optimizer.get("name")).lower():

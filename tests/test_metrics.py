@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright._errors import CheckpointError, DataError
-from loopwright._metrics import Confusion, psnr, ssim, topk_accuracy
+from loopwright._metrics import Confusion, topk_accuracy
+from loopwright._picture_metrics import psnr, ssim
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

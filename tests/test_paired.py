@@ -190,6 +190,33 @@ def test_jpeg_pictures_of_a_pair_are_reduced_alike(tmp_path: Path) -> None:
     assert 0 < error < 255**2 / 10**4  # 40 dB: it is the same part
 
 
+@pytest.mark.parametrize("where", ["memory", "disk"])
+@pytest.mark.parametrize("name", EXACT)
+def test_a_cache_shows_the_same_pixels_cold_and_kept(root: Path, tmp_path: Path, name: str, where: str) -> None:
+    expected = batches(make(root), EXACT[name])
+    cached = lw.Cached(make(root), "memory" if where == "memory" else tmp_path / "kept")
+    for _ in range(2):
+        assert same(batches(cached, EXACT[name]), expected)
+    assert cached.report().samples == COUNT
+    if where == "disk":
+        again = lw.Cached(make(root), tmp_path / "kept")
+        assert again.report().samples == COUNT
+        assert same(batches(again, EXACT[name], 1), expected)
+
+
+def test_a_cache_notices_a_file_that_changed_and_other_roles(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "a" / f"{number}.png", painted(20, 20))
+        save(tmp_path / "b" / f"{number}.png", painted(20, 20))
+    cached = lw.Cached(lw.PairedFolders(tmp_path, a="a", b="b"), tmp_path / "kept")
+    before = np.asarray(cached[1]["b"])
+    save(tmp_path / "b" / "1.png", 255 - painted(20, 20))
+    again = lw.Cached(lw.PairedFolders(tmp_path, a="a", b="b"), tmp_path / "kept")
+    assert np.array_equal(np.asarray(again[1]["b"]), 255 - before)
+    with pytest.raises(DataError):  # another kind is another data set
+        lw.Cached(lw.PairedFolders(tmp_path, a="a", b=lw.Role("b", "gray")), tmp_path / "kept")[0]
+
+
 # ---- what a file holds ---------------------------------------------------------------------------------------------
 
 

@@ -78,10 +78,10 @@ def carry_out(member: BatchTransform, images: Tensor, labels: Any, rng: StepRand
 
 def _at_once(member: BatchTransform, images: Tensor, rng: StepRandom, labels: Any = None) -> Batch:
     plan = member.plan(Shape(*images.shape), rng)
-    return member.apply(images, labels, _moved(plan.numbers, images.device), plan.facts)
+    return member.apply(images, labels, moved(plan.numbers, images.device), plan.facts)
 
 
-def _moved(numbers: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
+def moved(numbers: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
     """All the numbers on the device, by one copy that does not wait for it."""
     words = [_words(array) for array in numbers.values()]
     packed = torch.from_numpy(np.concatenate([np.empty(0, np.int32), *words]))

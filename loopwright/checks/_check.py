@@ -62,7 +62,7 @@ def check(
     batch_size: int = 64,
     transform: Callable[..., Any] | None = None,
     val_transform: Callable[..., Any] | None = None,
-    normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
+    normalize: Normalize | Mapping[str, Callable[[Any], Any] | None] | None = Normalize(),  # noqa: B008 - it never changes
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     seed: int = 0,

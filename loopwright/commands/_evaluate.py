@@ -1,4 +1,4 @@
-"""``loopwright evaluate``: how good a run's model is on labelled pictures."""
+"""``loopwright evaluate``: how good a run's model is on labelled pictures, or on pairs."""
 
 import argparse
 from typing import Any
@@ -30,11 +30,26 @@ def _run(asked: argparse.Namespace) -> int:
 
     from .._evaluation import evaluate
     from .._trained import evaluation_data, open_model
+    from .._trained_pictures import task_of
 
+    if task_of(asked.run) != "classify":
+        return _pictures(asked)
     trained = open_model(asked.run, asked.checkpoint, trust=asked.trust)
     names = ("split", "batch_size", "workers", "device", "precision", "bins", "on_error")
     options = {name: getattr(asked, name) for name in names}
     report = evaluate(trained, asked.data or evaluation_data(trained), progress=None, **options)
     folder = report.write(asked.out or Path(asked.run) / "evaluation")
     say(f"{report.text()}\n\nwritten    {folder}")
+    return 0
+
+
+def _pictures(asked: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ..recipes._measure import measure
+
+    names = ("split", "checkpoint", "device", "precision", "workers", "trust")
+    found = measure(asked.run, asked.data, **{name: getattr(asked, name) for name in names})
+    folder = found.write(asked.out or Path(asked.run) / "evaluation")
+    say(f"{found.text()}\n\nwritten    {folder}")
     return 0

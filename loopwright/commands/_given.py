@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def read_settings(arguments: Sequence[str]) -> Any:
-    """A configuration file, if the first argument is one, and overrides on top of it."""
+def read_settings(arguments: Sequence[str], tasks: Sequence[str] = ("classify",)) -> Any:
+    """A configuration file, if the first argument is one, and overrides on top of it; of one of some tasks."""
     from .._config import load_config
-    from ..recipes._settings import TrainSettings
+    from .._errors import ConfigError
+    from ..recipes._tasks import settings_of
 
     given = list(arguments)
     path = given.pop(0) if given and "=" not in given[0] else None
-    return load_config(path, given, schema=TrainSettings)
+    try:
+        values = load_config(path, given)
+    except ConfigError:
+        values = {}  # what is wrong is said below, together with all else
+    schema = settings_of(values)
+    task = values.get("task", "classify")
+    if task not in tasks:
+        raise ConfigError(f"this command is not for task: {task}, only for {', '.join(tasks)}; see 'loopwright train'")
+    return load_config(path, given, schema=schema)

@@ -28,6 +28,8 @@ keys of train (key=value, or in CONFIG.yaml):
   trackers       tensorboard, mlflow, wandb, or a list of them          none
   nonfinite      a loss or gradient is NaN: stop, skip, lower_scale,  stop
                  log
+  task           classify, restore or segment (pairs of pictures)     classify
+                 restore: inputs, targets or degrade, crops, ...: see docs/image-to-image.md
   weights, accumulate, clip, drop_last, holdout, patience, pictures, on_error, deterministic: see docs/configuration.md
 
 exit codes: 0 done, 1 failed while training, 2 a mistake in what was asked for; saved and to be run again to go on:

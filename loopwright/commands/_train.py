@@ -1,4 +1,4 @@
-"""``loopwright train``: train a classifier."""
+"""``loopwright train``: train a classifier, a restorer or a segmenter."""
 
 import argparse
 import sys
@@ -10,11 +10,13 @@ from ._done import say_done
 from ._given import read_settings
 from ._keys import KEYS
 
+TASKS = ("classify", "restore", "segment")  # each a file in recipes/
+
 
 def add(commands: Any) -> None:
     """Add this command and its arguments."""
     parser = commands.add_parser(
-        "train", help="train a classifier on a folder of pictures",
+        "train", help="train a classifier on a folder of pictures, or what its task says",
         epilog=KEYS, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("settings", nargs="*", metavar="[CONFIG.yaml] [key=value ...]")
@@ -37,16 +39,17 @@ def _run(asked: argparse.Namespace) -> int:
         from .._at_commit import train_at
 
         return train_at(asked.commit, asked.settings, _options(asked))
-    from ..recipes._classify import dry_run, train
+    from importlib import import_module
 
-    settings = read_settings(asked.settings)
+    settings = read_settings(asked.settings, TASKS)
+    recipe = import_module(f"..recipes._{settings.task}", __package__)
     if asked.dry_run:
         from .._config import config_text
 
         print(config_text(settings), end="\n\n")
-        print("\n".join(dry_run(settings)))
+        print("\n".join(recipe.dry_run(settings)))
         return 0
-    say_done(train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite))
+    say_done(recipe.train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite), settings.task)
     return 0
 
 
@@ -69,9 +72,9 @@ def _folder(asked: argparse.Namespace) -> tuple[Path, list[str]]:
         if not given:
             raise ConfigError("--detach with --commit needs run=FOLDER: the configuration of the commit is read later")
         return Path(given[-1]), []
-    from ..recipes._classify import run_folder
+    from ..recipes._optimisation import run_folder
 
-    settings = read_settings(asked.settings)
+    settings = read_settings(asked.settings, TASKS)
     folder = run_folder(settings)
     return folder, [] if settings.run is not None else [f"run={folder}"]
 

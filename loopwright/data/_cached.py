@@ -4,7 +4,7 @@ import operator
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -20,6 +20,7 @@ from ._fingerprint import fingerprint, source_files
 from ._picture import open_picture, read_file
 from ._shelf import Shelf, Stamp
 from ._size import parse_size, shown_size
+from ._transforms import Joint
 from ._undecoded import PictureFile
 from ._view import REDUCTIONS, View, at_reduction, show
 
@@ -149,6 +150,8 @@ class Cached:
         return CacheReport(str(self.where), len(keys), len(self), self._store.used(), self.limit, self._store.refused())
 
     def __getattr__(self, name: str) -> Any:
+        if name == "joint" and "dataset" in self.__dict__ and hasattr(self.dataset, "joint"):
+            return self.__getitem__  # several pictures, decoded already, are shown together as they are
         if name == "undecoded":
             if not isinstance(keeper := self.__dict__.get("_keeper"), _Whole | None):
                 return lambda index: keeper.undecoded(self._within(index))
@@ -212,12 +215,13 @@ class _Whole:
     def sample(self, index: int) -> Any:
         data = self._store.get(index)
         if data is not None and (known := _decoded(data)) is not None:
-            return known[0]
+            return self._together(index, known[0])
         mark = self._store.mark(index)
         with preserved_rng():  # a sample that is found draws nothing either
             parts = self._encoded(index)
         self._store.put(index, parts, mark)
-        return decode(b"".join(parts))[0]  # not the sample itself: the first reader gets what all others get
+        # Not the sample itself: the first reader gets what all others get.
+        return self._together(index, decode(b"".join(parts))[0])
 
     def kept(self, index: int) -> bytes | None:
         data = self._store.get(index)
@@ -226,10 +230,14 @@ class _Whole:
     def fresh(self, index: int) -> bytes:
         return b"".join(self._encoded(index))
 
+    def _together(self, index: int, sample: Any) -> Any:
+        """Several pictures of one scene are a ``Joint`` again."""
+        return self._dataset.together(index, sample) if hasattr(self._dataset, "joint") else sample
+
     def _encoded(self, index: int) -> Parts:
         sample = self._dataset[index]
         try:
-            return encode((sample,))
+            return encode(({**sample} if isinstance(sample, Joint) and isinstance(sample, Mapping) else sample,))
         except DataError as error:
             raise ConfigError(f"sample {index} of {self._dataset!r} cannot be cached: {error}") from error
 
@@ -409,8 +417,9 @@ class _Stamps:
     def __call__(self, key: int) -> Stamp:
         if self._files is None:
             return Stamp(0, 0)
-        facts = os.stat(self._files[key // self._parts])
-        return Stamp(facts.st_size, facts.st_mtime_ns)
+        source = self._files[key // self._parts]
+        facts = [os.stat(path) for path in (source if isinstance(source, tuple) else (source,))]
+        return Stamp(sum(one.st_size for one in facts), max(one.st_mtime_ns for one in facts))
 
 
 def _choose(dataset: Any, what: str | None) -> What:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,15 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def source_files(dataset: Any) -> Sequence[Any] | None:
-    """The file of each sample: the dataset's ``paths``, or the first of each of torchvision's ``samples``; or None."""
-    paths = getattr(dataset, "paths", None)
+    """The file of each sample: the dataset's ``paths``, or the first of each of torchvision's ``samples``; or None.
+
+    Where samples have several files, as those of ``PairedFolders``, a tuple of them each.
+    """
+    paths: Any = getattr(dataset, "paths", None)
+    if isinstance(paths, Mapping) and paths and all(_are_files(one, len(dataset)) for one in paths.values()):
+        return [*zip(*paths.values(), strict=True)]
     if _are_files(paths, len(dataset)):
-        return paths
+        return paths  # type: ignore[reportReturnType] - a sequence, as was just seen
     samples = getattr(dataset, "samples", None)
     if isinstance(samples, list) and all(isinstance(sample, tuple) and sample for sample in samples):
         files = [sample[0] for sample in samples]
@@ -45,7 +50,9 @@ def fingerprint(dataset: Any, what: str, given: str | None) -> str:
         parts += map(os.path.abspath, files)
     else:
         parts += [type(dataset).__module__, type(dataset).__qualname__, _own_words(dataset, files is not None)]
-        parts += map(os.path.abspath, files or ())
+        parts += (
+            os.path.abspath(path) for file in files or () for path in (file if isinstance(file, tuple) else (file,))
+        )
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 

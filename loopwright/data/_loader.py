@@ -72,7 +72,7 @@ class Loader(OwnLoader):
         sampler: Iterable[int] | None = None,
         weights: Sequence[float] | None = None,
         collate: Callable[[Sequence[Any]], Any] | None = None,
-        normalize: Normalize | Mapping[str, Normalize | None] | None = Normalize(),  # noqa: B008 - it never changes
+        normalize: Normalize | Mapping[str, Callable[[Any], Any] | None] | None = Normalize(),  # noqa: B008 - it never changes
         on_error: str | None = None,
         engine: EngineName = "auto",
     ) -> None:

@@ -61,7 +61,7 @@ class Normalize:
 
 
 class NormalizeRoles:
-    """Each part of a batch that is a mapping with a ``Normalize`` of its own; parts that are not named stay as they are.
+    """Each part of a batch that is a mapping with a ``Normalize`` or ``ToUnit`` of its own; the others stay as they are.
 
     >>> roles = NormalizeRoles({"image": Normalize((0.5,), (0.5,)), "mask": None})
     >>> batch = {name: torch.zeros(1, 1, 1, 1, dtype=torch.uint8) for name in ("image", "mask")}
@@ -69,7 +69,7 @@ class NormalizeRoles:
     {'image': -1.0, 'mask': 0}
     """
 
-    def __init__(self, roles: Mapping[str, Normalize | None]) -> None:
+    def __init__(self, roles: Mapping[str, Callable[[Any], Any] | None]) -> None:
         for name, normalize in roles.items():
             if normalize is not None and not callable(normalize):
                 raise ConfigError(f"normalize={{{name!r}: ...}} must be a Normalize or None. Found: {normalize!r}")

@@ -81,10 +81,14 @@ class PairedFolders:
         paths = self.files(index)
         return Pair({name: role.undecoded(paths[name]) for name, role in self.roles.items()}, self.roles, paths)
 
+    def together(self, index: int, pictures: Mapping[str, Any]) -> Pair:
+        """The sample of pictures that are decoded already, such as those of a cache."""
+        return Pair(pictures, self.roles, self.files(index))
+
     def __repr__(self) -> str:
-        return (
-            f"PairedFolders({str(self.root)!r}, split={self.split!r}): {len(self)} samples of {', '.join(self.roles)}"
-        )
+        kinds = {name: role.kind for name, role in self.roles.items()}
+        shown = ", ".join(name if kind == "picture" else f"{name} ({kind})" for name, kind in kinds.items())
+        return f"PairedFolders({str(self.root)!r}, split={self.split!r}): {len(self)} samples of {shown}"
 
     def files(self, index: int) -> dict[str, Path]:
         """The file of each role."""

@@ -87,6 +87,12 @@ class Part:
         read = self.dataset.joint
         return lambda index: read(self._of(index))
 
+    @property
+    def together(self) -> Callable[[int, Any], Any]:
+        """``together(index, pictures)``: the sample of decoded pictures, where the dataset has several a sample."""
+        made = self.dataset.together
+        return lambda index, pictures: made(self._of(index), pictures)
+
     def _of(self, index: int) -> int:
         return int(self.indices[range(len(self))[index]])  # negative ones, and IndexError
 

@@ -62,7 +62,7 @@ def is_lossy(path: str | Path) -> bool:
 def _values(picture: Image.Image, data: bytes, path: str | Path) -> np.ndarray:
     if picture.format == "PPM" and data[:2] in (b"P2", b"P3", b"P5", b"P6"):
         return _pnm(data, path)
-    bits, several = _bits(picture, data), len(picture.getbands()) > 1
+    bits, several = bits_of(picture, data), len(picture.getbands()) > 1
     if bits <= 8 or not several:
         return picture_values(picture, bits)
     if picture.format == "PNG":
@@ -73,7 +73,7 @@ def _values(picture: Image.Image, data: bytes, path: str | Path) -> np.ndarray:
     )
 
 
-def _bits(picture: Image.Image, data: bytes) -> int:
+def bits_of(picture: Image.Image, data: bytes) -> int:
     """A channel, as the file has them."""
     if picture.format == "PNG":
         return data[24]

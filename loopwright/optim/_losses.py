@@ -1,4 +1,4 @@
-"""Losses by name: torch's functions and classes, or your own as ``package.module:function``."""
+"""Losses by name: torch's functions and classes, those of pictures and masks, or your own ``package.module:function``."""
 
 import functools
 import inspect
@@ -10,12 +10,19 @@ from torch.nn import functional
 
 from .._errors import ConfigError
 from .._names import check_arguments, did_you_mean, load_object
+from ._picture_losses import Perceptual, charbonnier_loss, dice_loss, focal_loss, gradient_loss, ssim_loss
 
+_OWN: dict[str, Callable[..., Any]] = {
+    "l1": functional.l1_loss, "l2": functional.mse_loss, "charbonnier": charbonnier_loss, "ssim": ssim_loss,
+    "gradient": gradient_loss, "dice": dice_loss, "focal": focal_loss, "perceptual": Perceptual,
+}  # fmt: skip
 GIVEN = ("input", "target", "weight", "size_average", "reduce", "reduction")
 
 
 def build_loss(name: str, **arguments: Any) -> Callable[..., Any]:
     """A loss function by name: ``cross_entropy``, ``CrossEntropyLoss``, ``l1_loss``, ..., with its own arguments.
+
+    Of pictures ``l1``, ``l2``, ``charbonnier``, ``ssim``, ``gradient`` and ``perceptual``; of masks ``dice`` and ``focal``.
 
     >>> loss = build_loss("cross_entropy", label_smoothing=0.1)
     >>> build_loss("CrossEntropyLoss").reduction
@@ -35,7 +42,7 @@ def find_loss(name: str) -> Callable[..., Any]:
         return load_object(name)
     functions = {n: f for n, f in vars(functional).items() if callable(f) and ("loss" in n or "cross_entropy" in n)}
     classes = {n: c for n, c in vars(nn).items() if inspect.isclass(c) and n.endswith("Loss")}
-    known: dict[str, Any] = {n: v for n, v in {**functions, **classes}.items() if not n.startswith("_")}
+    known: dict[str, Any] = {n: v for n, v in {**functions, **classes, **_OWN}.items() if not n.startswith("_")}
     if name not in known:
         question = did_you_mean(name, known)
         raise ConfigError(

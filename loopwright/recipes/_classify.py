@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._by_epoch import ByEpoch
-from .._errors import ConfigError
 from .._fit import Fitted, fit
 from .._metrics import topk_accuracy
-from .._resume import free_folder
 from .._run import Run
 from .._seed import seed_everything
 from .._sheet import prediction_sheet
@@ -28,12 +26,7 @@ from ..data._packed import Packed
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
 from ..optim._distill import Distillation
-from ..optim._freeze import Unfreezing, freeze
-from ..optim._groups import param_groups
-from ..optim._losses import build_loss
-from ..optim._optimizers import build_optimizer
-from ..optim._schedulers import build_scheduler, total_steps
-from ..optim._several_losses import Losses
+from ._optimisation import fit_options, make_loss, make_optimizer, make_scheduler, run_folder, start_model
 from ._settings import TrainSettings
 
 SHEET = "predictions.png"
@@ -66,21 +59,10 @@ def build(settings: TrainSettings) -> Pieces:
     val_loader = Loader(val, 4 * s.batch_size, transform=CenterCrop(s.last_size), workers=s.workers)
     augment = build_mix([(mix.name, mix.arguments) for mix in s.mix], classes=len(train.classes))
     model = build_model(s.model.name, num_classes=len(train.classes), **s.model.arguments)
-    if s.weights is not None:
-        _start_from(model, s.weights)
-    if s.freeze:
-        freeze(model, *([s.freeze] if isinstance(s.freeze, str) else s.freeze))
-    if s.unfreezing is not None:
-        Unfreezing(model, s.unfreezing)  # a pattern without a match is said now
-    optimizer = build_optimizer(s.optimizer.name, _groups(s, model), lr=s.optimizer.lr, **s.optimizer.arguments)
-    lengths = {
-        f"total_{per}s": total_steps(loaders, s.epochs, accumulate=s.accumulate, per=per) for per in ("step", "epoch")
-    }
-    scheduler = build_scheduler(
-        s.scheduler.name, optimizer, warmup=s.scheduler.warmup, per=s.scheduler.per, direction="max",
-        **lengths, **s.scheduler.arguments,
-    )  # fmt: skip
-    loss = _loss(s)
+    start_model(s, model)
+    optimizer = make_optimizer(s, model)
+    scheduler = make_scheduler(s, optimizer, loaders)
+    loss = make_loss(s.loss)
     compute = _distillation(s, loss, len(train.classes))
     return Pieces(train, val, loaders.last, val_loader, model, loss, optimizer, scheduler, loaders, augment, compute)
 
@@ -90,32 +72,6 @@ def _train_loader(s: TrainSettings, train: ImageFolder | Packed, size: int) -> L
     return Loader(
         train, s.batch_size, transform=transform, shuffle=True, drop_last=s.drop_last, workers=s.workers, seed=s.seed
     )
-
-
-def _groups(s: TrainSettings, model: nn.Module) -> list[dict[str, Any]]:
-    rates = s.optimizer.rules or s.optimizer.layer_decay is not None
-    return param_groups(
-        model,
-        weight_decay=s.optimizer.weight_decay,
-        lr=s.optimizer.lr if rates else None,
-        rules=s.optimizer.rules,
-        layer_decay=s.optimizer.layer_decay,
-    )
-
-
-def _loss(s: TrainSettings) -> Callable[..., Tensor]:
-    """The one loss as it is, or several with their weights."""
-    if not isinstance(s.loss, list) and s.loss.weight == 1 and s.loss.log_as is None:
-        return build_loss(s.loss.name, **s.loss.arguments)
-    listed = s.loss if isinstance(s.loss, list) else [s.loss]
-    phases = {
-        phase: {loss.shown_name: (build_loss(loss.name, **loss.arguments), loss.course) for loss in listed
-                if loss.phase in ("both", phase)}
-        for phase in ("train", "val")
-    }  # fmt: skip
-    losses = Losses(phases["train"], evaluation=phases["val"])
-    losses.at(epoch=0)
-    return losses
 
 
 def _distillation(s: TrainSettings, loss: Callable[..., Tensor], classes: int) -> Distillation | None:
@@ -143,40 +99,14 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         optimizer=pieces.optimizer,
         scheduler=pieces.scheduler,
         metrics={"top1": topk_accuracy},
-        epochs=settings.epochs,
-        unfreeze=settings.unfreezing,
-        accumulate=settings.accumulate,
-        clip=settings.clip,
         augment=pieces.augment,
-        ema=None if settings.ema is None else settings.ema.model_dump(),
-        swa=settings.swa,
         tta=False if settings.tta is None else settings.tta.model_dump(),
-        patience=settings.patience,
-        pictures=settings.pictures,
-        run=run_folder(settings),
-        seed=settings.seed,
-        config=settings,
         classes=pieces.train.classes,
-        save_every=settings.save_every,
-        device=settings.device,
-        precision=settings.precision,
-        deterministic=settings.deterministic,
-        nonfinite=settings.nonfinite,
-        trackers=[tracker.asked for tracker in settings.trackers],
+        **fit_options(settings),
         **run_options,
     )
     write_sheet(fitted, pieces)
     return fitted
-
-
-def run_folder(settings: TrainSettings) -> Path:
-    """The folder of the settings, else the first free one of runs/DATA-MODEL, runs/DATA-MODEL-2, ..."""
-    if settings.run is not None:
-        return Path(settings.run)
-    data = Path(settings.data).resolve().name
-    return free_folder(
-        Path("runs") / f"{data}-{settings.model.name.replace('/', '-').replace(':', '-')}", settings.model_dump()
-    )
 
 
 def write_sheet(fitted: Fitted, pieces: Pieces) -> Path:
@@ -287,10 +217,3 @@ class _Pictures(Sequence[Any]):
 def _was_skipped(pieces: Pieces, index: int) -> bool:
     name = pieces.val.name_of(index)
     return any(message.startswith(f"{name}:") for message in pieces.val_loader.skipped)
-
-
-def _start_from(model: nn.Module, weights: str) -> None:
-    report = load_weights(model, weights, strict=False)
-    print(f"weights    {weights}: {report}")
-    if not report.loaded:
-        raise ConfigError(f"weights: nothing in {weights} fits the {type(model).__name__}: {report}")

@@ -4,9 +4,10 @@ Names and arguments are checked by the files that own them, so that a wrong one 
 mistakes, before anything is built.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .._by_epoch import ByEpoch, read_epochs
 from .._config import Named, Settings
@@ -213,8 +214,8 @@ class DistillSettings(Settings):
     temperature: float = Field(2.0, gt=0)
 
 
-class TrainSettings(Settings):
-    """The keys of ``loopwright train``."""
+class CommonSettings(Settings):
+    """The keys that every task of ``loopwright train`` has."""
 
     data: str = Field(min_length=1)  # a folder of splits, or of class folders
     run: str | None = None  # where to write; by default runs/DATA-MODEL
@@ -232,13 +233,9 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
     loss: LossSettings | list[LossSettings] = Field(default_factory=LossSettings)
-    augment: list[AugmentSettings] = Field(default_factory=lambda: [AugmentSettings(name="RandomResizedCrop")])
 
-    mix: list[MixSettings] = Field(default_factory=list)  # of several, one is drawn for each step
     ema: EMASettings | None = None  # validate and end with an average of the weights
     swa: int | None = Field(None, ge=0)  # the same with the mean of the epochs' ends, from this epoch on
-    tta: TTASettings | None = None  # validate with several views of each picture
-    distill: DistillSettings | None = None  # learn from a teacher, too
     freeze: str | list[str] = Field(default_factory=list)  # patterns of what is not trained
     unfreeze: dict[str, str | list[str]] = Field(
         default_factory=dict
@@ -256,26 +253,28 @@ class TrainSettings(Settings):
     nonfinite: Policy = "stop"  # where a loss or gradient is NaN or infinite
     trackers: list[TrackerSettings] = Field(default_factory=list)  # who mirrors the record, off the loop
 
-    @field_validator("augment", "mix", "trackers", mode="before")
+    @field_validator("trackers", mode="before")
     @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        """``RandomResizedCrop``, ``{name: ..., scale: ...}`` or a list of them."""
+    def _trackers_listed(cls, value: Any) -> Any:
+        """One, or a list of them."""
         return value if isinstance(value, list | tuple) else [] if value is None else [value]
 
-    @field_validator("tta", mode="before")
+    @field_validator("loss", mode="before")
     @classmethod
-    def _false_is_none(cls, value: Any) -> Any:
-        return None if value is False else value
+    def _by_weight(cls, value: Any) -> Any:
+        """``{l1: 1, ssim: 0.2}``, names with their weights, as a list of losses."""
+        if not isinstance(value, Mapping) or not value or not all(map(_is_loss, value)):
+            return value
+        return [{"name": name, **(given if isinstance(given, Mapping) else {"weight": given})}
+                for name, given in value.items()]  # fmt: skip
 
-    @field_validator("image_size", "unfreeze")
+    @field_validator("unfreeze")
     @classmethod
-    def _begins(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, dict) and (value or info.field_name == "image_size") and 0 not in read_epochs(value):
-            raise ConfigError("say what holds from the start: 'epoch 0' is missing")
-        return value
+    def _unfreezing_begins(cls, value: Any) -> Any:
+        return _from_the_start(value) if value else value
 
     @model_validator(mode="after")
-    def _agree(self) -> "TrainSettings":
+    def _agree(self) -> Self:
         if self.ema is not None and self.swa is not None:
             raise ConfigError("swa and ema exclude each other: validation would not know which average to measure")
         if isinstance(self.loss, list):
@@ -284,19 +283,14 @@ class TrainSettings(Settings):
         return self
 
     @property
-    def sizes(self) -> ByEpoch[int]:
-        """The size of the training pictures, by epochs."""
-        return ByEpoch(read_epochs(self.image_size) if isinstance(self.image_size, dict) else {0: self.image_size})
-
-    @property
     def unfreezing(self) -> dict[int, str | list[str]] | None:
         """What is trained from which epoch on, as ``Unfreezing`` takes it."""
         return read_epochs(self.unfreeze) or None
 
     @property
-    def last_size(self) -> int:
-        """The size of pictures in the end, which validation has throughout."""
-        return self.sizes.last
+    def losses(self) -> list[LossSettings]:
+        """All of them, also where there is one."""
+        return list(self.loss) if isinstance(self.loss, list) else [self.loss]
 
     @field_validator("epochs", mode="before")
     @classmethod
@@ -318,11 +312,60 @@ class TrainSettings(Settings):
         return value
 
 
+class TrainSettings(CommonSettings):
+    """The keys of ``loopwright train`` for ``task: classify``, which is what it does where no task is said."""
+
+    task: Literal["classify"] = "classify"
+    augment: list[AugmentSettings] = Field(default_factory=lambda: [AugmentSettings(name="RandomResizedCrop")])
+    mix: list[MixSettings] = Field(default_factory=list)  # of several, one is drawn for each step
+    tta: TTASettings | None = None  # validate with several views of each picture
+    distill: DistillSettings | None = None  # learn from a teacher, too
+
+    @field_validator("augment", "mix", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """``RandomResizedCrop``, ``{name: ..., scale: ...}`` or a list of them."""
+        return value if isinstance(value, list | tuple) else [] if value is None else [value]
+
+    @field_validator("tta", mode="before")
+    @classmethod
+    def _false_is_none(cls, value: Any) -> Any:
+        return None if value is False else value
+
+    @field_validator("image_size")
+    @classmethod
+    def _sizes_begin(cls, value: Any) -> Any:
+        return _from_the_start(value) if isinstance(value, dict) else value
+
+    @property
+    def sizes(self) -> ByEpoch[int]:
+        """The size of the training pictures, by epochs."""
+        return ByEpoch(read_epochs(self.image_size) if isinstance(self.image_size, dict) else {0: self.image_size})
+
+    @property
+    def last_size(self) -> int:
+        """The size of pictures in the end, which validation has throughout."""
+        return self.sizes.last
+
+
+def _is_loss(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and (":" in name or callable(find_loss(name)))
+    except ConfigError:
+        return False
+
+
+def _from_the_start(by_epoch: dict[str, Any]) -> dict[str, Any]:
+    if 0 not in read_epochs(by_epoch):
+        raise ConfigError("say what holds from the start: 'epoch 0' is missing")
+    return by_epoch
+
+
 def _course(weight: float | dict[str, float]) -> float | dict[float, float]:
     return {float(epoch): value for epoch, value in read_epochs(weight).items()} if isinstance(weight, dict) else weight
 
 
-def check_names(losses: list[LossSettings]) -> None:
+def check_names(losses: Sequence[LossSettings]) -> None:
     """``ConfigError`` where two losses of a phase would be logged under one name, or a phase has none."""
     for phase in ("train", "val"):
         names = [loss.shown_name for loss in losses if loss.phase in ("both", phase)]

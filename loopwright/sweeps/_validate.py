@@ -46,14 +46,15 @@ def _unpacked(packed: dict[str, Any]) -> Tree:
 
 def _main() -> None:
     from .._config import checked, plain
-    from ..recipes._settings import TrainSettings
+    from ..recipes._tasks import settings_of
 
     asked = json.load(sys.stdin)
-    base, _ = checked(_unpacked(asked["base"]), TrainSettings)
+    schema = settings_of(asked["base"]["values"])
+    base, _ = checked(_unpacked(asked["base"]), schema)
     mistakes: dict[Mistake, None] = {}
     unsound = 0
     for packed in asked["trials"]:
-        wrong = checked(_unpacked(packed), TrainSettings, asked["main_file"])[1]
+        wrong = checked(_unpacked(packed), schema, asked["main_file"])[1]
         mistakes |= dict.fromkeys(wrong)
         unsound += bool(wrong)
         if unsound >= _MOST:
