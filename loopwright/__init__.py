@@ -39,10 +39,14 @@ if TYPE_CHECKING:
     from ._layer_hooks import record_layers as record_layers
     from ._lr_curve import LRCurve as LRCurve
     from ._metrics import Confusion as Confusion
-    from ._metrics import psnr as psnr
-    from ._metrics import ssim as ssim
     from ._metrics import topk_accuracy as topk_accuracy
     from ._nested import map_nested as map_nested
+    from ._overlay import overlay as overlay
+    from ._picture_metrics import luminance as luminance
+    from ._picture_metrics import mae as mae
+    from ._picture_metrics import psnr as psnr
+    from ._picture_metrics import quantized as quantized
+    from ._picture_metrics import ssim as ssim
     from ._predictions import Predictions as Predictions
     from ._predictions import predict as predict
     from ._profile import Profiler as Profiler
@@ -53,6 +57,9 @@ if TYPE_CHECKING:
     from ._replay import replay as replay
     from ._reproduce import Reproduced as Reproduced
     from ._reproduce import reproduce as reproduce
+    from ._restored import Restored as Restored
+    from ._restored import restore as restore
+    from ._restored import segment as segment
     from ._resume import free_folder as free_folder
     from ._run import Run as Run
     from ._seed import seed_everything as seed_everything
@@ -62,8 +69,11 @@ if TYPE_CHECKING:
     from ._summary import LayerSummary as LayerSummary
     from ._summary import Summary as Summary
     from ._summary import summary as summary
+    from ._tiled import tiled as tiled
     from ._trained import TrainedModel as TrainedModel
     from ._trained import open_model as open_model
+    from ._trained_pictures import TrainedPictures as TrainedPictures
+    from ._trained_pictures import open_pictures_model as open_pictures_model
     from ._weights import load_weights as load_weights
     from .augment._by_name import build_mix as build_mix
     from .augment._color import BatchColor as BatchColor
@@ -71,6 +81,7 @@ if TYPE_CHECKING:
     from .augment._geometry import BatchAffine as BatchAffine
     from .augment._geometry import BatchFlip as BatchFlip
     from .augment._geometry import BatchResizedCrop as BatchResizedCrop
+    from .augment._joint import BatchJoint as BatchJoint
     from .augment._mix import CutMix as CutMix
     from .augment._mix import Mixup as Mixup
     from .augment._pipeline import BatchAugment as BatchAugment
@@ -85,6 +96,12 @@ if TYPE_CHECKING:
     from .data._cached import Cached as Cached
     from .data._collate import collate as collate
     from .data._data_report import DataReport as DataReport
+    from .data._degrade import JPEG as JPEG
+    from .data._degrade import AddNoise as AddNoise
+    from .data._degrade import Blur as Blur
+    from .data._degrade import Degrade as Degrade
+    from .data._degrade import Downscale as Downscale
+    from .data._degrade import build_degradation as build_degradation
     from .data._folder import ImageFolder as ImageFolder
     from .data._folds import hold_out as hold_out
     from .data._folds import k_fold as k_fold
@@ -102,6 +119,9 @@ if TYPE_CHECKING:
     from .data._paired import PairedFolders as PairedFolders
     from .data._part import Part as Part
     from .data._picture import open_picture as open_picture
+    from .data._picture_file import StoredPicture as StoredPicture
+    from .data._picture_file import read_stored as read_stored
+    from .data._picture_file import write_picture as write_picture
     from .data._role import Role as Role
     from .data._rows import read_table as read_table
     from .data._rows import write_table as write_table
@@ -110,6 +130,7 @@ if TYPE_CHECKING:
     from .data._shards import Shards as Shards
     from .data._statistics import mean_std as mean_std
     from .data._table import Table as Table
+    from .data._to_unit import ToUnit as ToUnit
     from .data._transforms import CenterCrop as CenterCrop
     from .data._transforms import Compose as Compose
     from .data._transforms import Flips as Flips
@@ -119,8 +140,10 @@ if TYPE_CHECKING:
     from .data._transforms import Transform as Transform
     from .data._view import View as View
     from .models._build import build_model as build_model
+    from .models._dncnn import dncnn as dncnn
     from .models._small_resnet import small_resnet as small_resnet
     from .models._tta import TTA as TTA
+    from .models._unet import unet as unet
     from .optim._average import EMA as EMA
     from .optim._average import SWA as SWA
     from .optim._batch_norm import update_batch_norm as update_batch_norm
@@ -133,7 +156,14 @@ if TYPE_CHECKING:
     from .optim._groups import param_groups as param_groups
     from .optim._layers import layer_order as layer_order
     from .optim._losses import build_loss as build_loss
+    from .optim._of_target import OfTarget as OfTarget
     from .optim._optimizers import build_optimizer as build_optimizer
+    from .optim._picture_losses import Perceptual as Perceptual
+    from .optim._picture_losses import charbonnier_loss as charbonnier_loss
+    from .optim._picture_losses import dice_loss as dice_loss
+    from .optim._picture_losses import focal_loss as focal_loss
+    from .optim._picture_losses import gradient_loss as gradient_loss
+    from .optim._picture_losses import ssim_loss as ssim_loss
     from .optim._schedulers import build_scheduler as build_scheduler
     from .optim._schedulers import steps_per as steps_per
     from .optim._schedulers import takes_metric as takes_metric
@@ -172,25 +202,31 @@ _WHERE = {
     "_found_lr": ["FoundLR"],
     "_layer_hooks": ["LayerValues", "layer_hooks", "record_layers"],
     "_lr_curve": ["LRCurve"],
-    "_metrics": ["Confusion", "psnr", "ssim", "topk_accuracy"],
+    "_metrics": ["Confusion", "topk_accuracy"],
     "_nested": ["map_nested"],
+    "_overlay": ["overlay"],
+    "_picture_metrics": ["luminance", "mae", "psnr", "quantized", "ssim"],
     "_predictions": ["Predictions", "predict"],
     "_profile": ["Profiler", "profile"],
     "_record": ["read_metrics", "read_run"],
     "_replay": ["Replayed", "replay"],
     "_reproduce": ["Reproduced", "reproduce"],
+    "_restored": ["Restored", "restore", "segment"],
     "_resume": ["free_folder"],
     "_run": ["Run"],
     "_seed": ["seed_everything"],
     "_sheet": ["picture_grid", "prediction_sheet"],
     "_stopping": ["direction_of"],
     "_summary": ["LayerSummary", "Summary", "summary"],
+    "_tiled": ["tiled"],
     "_trained": ["TrainedModel", "open_model"],
+    "_trained_pictures": ["TrainedPictures", "open_pictures_model"],
     "_weights": ["load_weights"],
     "augment._by_name": ["build_mix"],
     "augment._color": ["BatchColor"],
     "augment._erase": ["BatchErase"],
     "augment._geometry": ["BatchAffine", "BatchFlip", "BatchResizedCrop"],
+    "augment._joint": ["BatchJoint"],
     "augment._mix": ["CutMix", "Mixup"],
     "augment._pipeline": ["BatchAugment", "OneOf"],
     "augment._rand": ["BatchRandAugment"],
@@ -203,6 +239,7 @@ _WHERE = {
     "data._cached": ["Cached"],
     "data._collate": ["collate"],
     "data._data_report": ["DataReport"],
+    "data._degrade": ["AddNoise", "Blur", "Degrade", "Downscale", "JPEG", "build_degradation"],
     "data._folder": ["ImageFolder"],
     "data._folds": ["hold_out", "k_fold"],
     "data._inspect": ["inspect_data"],
@@ -217,6 +254,7 @@ _WHERE = {
     "data._paired": ["PairedFolders"],
     "data._part": ["Part"],
     "data._picture": ["open_picture"],
+    "data._picture_file": ["StoredPicture", "read_stored", "write_picture"],
     "data._role": ["Role"],
     "data._rows": ["read_table", "write_table"],
     "data._shard_stream": ["ShardStream"],
@@ -224,11 +262,14 @@ _WHERE = {
     "data._shards": ["Shards"],
     "data._statistics": ["mean_std"],
     "data._table": ["Table"],
+    "data._to_unit": ["ToUnit"],
     "data._transforms": ["CenterCrop", "Compose", "Flips", "Geometry", "RandomCrop", "RandomResizedCrop", "Transform"],
     "data._view": ["View"],
     "models._build": ["build_model"],
+    "models._dncnn": ["dncnn"],
     "models._small_resnet": ["small_resnet"],
     "models._tta": ["TTA"],
+    "models._unet": ["unet"],
     "optim._average": ["EMA", "SWA"],
     "optim._batch_norm": ["update_batch_norm"],
     "optim._distill": ["Distillation", "distillation_loss"],
@@ -237,7 +278,9 @@ _WHERE = {
     "optim._groups": ["param_groups"],
     "optim._layers": ["layer_order"],
     "optim._losses": ["build_loss"],
+    "optim._of_target": ["OfTarget"],
     "optim._optimizers": ["build_optimizer"],
+    "optim._picture_losses": ["Perceptual", "charbonnier_loss", "dice_loss", "focal_loss", "gradient_loss", "ssim_loss"],
     "optim._schedulers": ["build_scheduler", "steps_per", "takes_metric", "total_steps"],
     "optim._several_losses": ["Losses"],
     "optim._together": ["Together"],

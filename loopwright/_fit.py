@@ -200,7 +200,7 @@ def fit(
                         with live.autocast():
                             live.log(_values(evaluate(judged, batch)))
                         if pictures:
-                            _log_pictures(live, batch, getattr(evaluate, "output", None), pictures)
+                            _log_pictures(live, parts_of.pair(batch), getattr(evaluate, "output", None), pictures)
                 live.keep_best(best, mode)
                 if patience is not None:
                     live.stop_when(best, patience=patience, mode=mode)
@@ -309,6 +309,12 @@ class _Parts:
                 f"the model gives {found} for the {len(self._targets)} targets {', '.join(self._targets)}"
             )
         return dict(zip(self._targets, output, strict=True))
+
+    def pair(self, batch: Any) -> Any:
+        """The input and the target of a batch that has one of each, to be shown."""
+        if len(self._inputs) != 1 or len(self._targets) != 1 or not isinstance(batch, Mapping):
+            return batch
+        return batch[self._inputs[0]], batch[self._targets[0]]
 
     def forward(self, model: nn.Module, batch: Any) -> Any:
         return model(*self.split(batch)[0])
