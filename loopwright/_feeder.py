@@ -83,8 +83,8 @@ class Feeder:
         return ready
 
 
-def _plain(normalize: Normalize | None) -> list[list[float]] | None:
-    return None if normalize is None else [list(normalize.mean), list(normalize.std)]
+def _plain(normalize: Any) -> list[list[float]] | None:
+    return [list(normalize.mean), list(normalize.std)] if isinstance(normalize, Normalize) else None
 
 
 def _normalize(plain: list[list[float]] | None) -> Normalize | None:

@@ -44,6 +44,6 @@ def scale_of_batches(known: Normalize | NormalizeRoles | None, heading: str, pla
     if isinstance(known, NormalizeRoles):
         parts = list(known.roles.values())
         known = known.roles[heading] if heading in known.roles else parts[0 if place == 0 else -1] if parts else None
-    if known is None or len(known.mean) != channels:
+    if not isinstance(known, Normalize) or len(known.mean) != channels:  # ToUnit gives 0..1
         return None
     return known.mean, known.std

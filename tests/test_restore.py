@@ -220,6 +220,7 @@ def test_it_denoises(run: Path, clean: Path) -> None:
     assert best is not None
     assert best.metrics["val/psnr"] > before.item() + 2
     assert (run / "restored.png").is_file()
+    assert list((run / "pictures").rglob("*.png")), "fit puts sheets of input, output and target into the record"
 
 
 def first_batch(clean: Path, run: Path) -> Any:

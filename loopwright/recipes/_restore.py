@@ -110,7 +110,6 @@ def _of_target(s: RestoreSettings) -> Callable[[Any, Loss], Loss]:
 
 def write_sheet(fitted: Fitted, pieces: Pieces, s: RestoreSettings) -> Path:
     """A PNG with a few validation pictures: input, output and target side by side, by the weights of the last step."""
-    # ``run.log_images`` belongs into the loop of ``fit``, behind its validation; this is but the end of a training.
     device = next(fitted.model.parameters()).device
     fitted.model.eval()
     shown: list[Tensor] = []

@@ -94,7 +94,6 @@ def _ignoring(s: SegmentSettings) -> Any:
 
 def write_sheet(fitted: Fitted, pieces: Pieces, s: SegmentSettings) -> Path:
     """A PNG with a few validation pictures: with the masks that were predicted, and the true ones."""
-    # ``run.log_images`` belongs into the loop of ``fit``, behind its validation; this is but the end of a training.
     device = next(fitted.model.parameters()).device
     fitted.model.eval()
     shown: list[Any] = []
