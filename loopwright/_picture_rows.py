@@ -1,6 +1,7 @@
 """Which pictures of a batch are shown, and how their floats were normalised. Copies and draws nothing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ._errors import DataError
 from ._picture_batch import Scale
@@ -41,9 +42,10 @@ def scale_of_batches(known: Normalize | NormalizeRoles | None, heading: str, pla
     Where its parts have normalisations of their own: that of the part named like the heading; else the first column is taken
     for the first part of the batch, and all others, made to be like the target, for the last one.
     """
+    found: Any = known
     if isinstance(known, NormalizeRoles):
         parts = list(known.roles.values())
-        known = known.roles[heading] if heading in known.roles else parts[0 if place == 0 else -1] if parts else None
-    if not isinstance(known, Normalize) or len(known.mean) != channels:  # ToUnit gives 0..1
+        found = known.roles[heading] if heading in known.roles else parts[0 if place == 0 else -1] if parts else None
+    if not isinstance(found, Normalize) or len(found.mean) != channels:  # ToUnit gives 0..1
         return None
-    return known.mean, known.std
+    return found.mean, found.std
