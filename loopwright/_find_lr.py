@@ -20,6 +20,7 @@ from ._errors import ConfigError, NonFiniteError
 from ._feeder import Feeder
 from ._found_lr import FoundLR, Mode, judge_ramps, judge_runs, no_suggestion, rounded
 from ._lr_curve import LRCurve, Reading, read_ramps, smooth
+from ._lr_tolerance import tolerance
 from ._lr_dial import Dial
 from ._mentioned import mentioned, modules_with
 from ._ramp import Spacing, chosen_rates, ramp
@@ -51,7 +52,7 @@ def find_lr(
     low: float | None = None,
     high: float | None = None,
     steps: int | None = None,
-    ramps: int = 5,
+    ramps: int = 8,
     spacing: Spacing = "exponential",
     rates: int | Sequence[float] = 8,
     val: Any = None,
@@ -147,6 +148,7 @@ class _Search:
         self._step, self._dial, self._borrowed, self._found = step, dial, borrowed, found
         self._feeder, self._seed, self._accumulate = Feeder(compute), seed, accumulate
         self._on_curve = on_curve or (lambda curve: None)
+        self._tolerance = tolerance(found.objects)
         self._numbers = itertools.count()
 
     def ramps(self, count: int, low: float | None, high: float | None, steps: int | None, spacing: Spacing) -> FoundLR:
@@ -161,7 +163,7 @@ class _Search:
             low, high = (low / _WIDER, high) if reading and reading.turns else (low, high * _WIDER)
             curves = self._several(count, ramp(low, high, steps or _usual_steps(low, high), spacing))
         try:
-            return judge_ramps(curves, self._dial.rates(1.0), self._dial.steps)
+            return judge_ramps(curves, self._dial.rates(1.0), self._dial.steps, self._tolerance)
         except ConfigError as error:
             raise no_suggestion(curves, error) from None
 

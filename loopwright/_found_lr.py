@@ -88,11 +88,16 @@ class FoundLR:
         return curve.stopped or ("<- lowest" if curve.lr[0] == self.lr else "")
 
 
-def judge_ramps(curves: list[LRCurve], groups: Sequence[float], steps: int) -> FoundLR:
-    """The suggestion of ramps over the same rates; ``groups`` are the ratios of the optimizer's groups."""
+def judge_ramps(curves: list[LRCurve], groups: Sequence[float], steps: int, tolerance: float = 1.0) -> FoundLR:
+    """The suggestion of ramps over the same rates.
+
+    Args:
+        groups: the ratios of the optimizer's groups.
+        tolerance: how many times the rate that the ramps show is suggested.
+    """
     reading = read_ramps(curves)
     before, lowest = reading.levels
-    lr = rounded(reading.lr)
+    lr = rounded(reading.lr * tolerance)
     turn = (
         f"and too high from {reading.edge:.2g} on, where {LOST:.0%} of the fall are lost or the bottom is {MOST_BEYOND:g} "
         "times lower; the suggestion is three quarters of the way from the first of these to the last, in factors"
@@ -103,7 +108,10 @@ def judge_ramps(curves: list[LRCurve], groups: Sequence[float], steps: int) -> F
         f"in the mean of {_count(len(curves), 'ramp')} the loss, {before:.4g} before, has done {FALLEN:.0%} of its fall at "
         f"{reading.half:.2g}, is lowest, {lowest:.4g}, at {reading.bottom:.2g}, {turn}"
     )
-    return FoundLR(lr, reading.low, reading.high, reason, "ramp", [lr * ratio for ratio in groups], curves, steps)
+    if tolerance != 1:
+        reason += f"; {tolerance:g} times that rate, which batch normalisation bears behind a warm-up"
+    low, high = reading.low * tolerance, reading.high * tolerance
+    return FoundLR(lr, low, high, reason, "ramp", [lr * ratio for ratio in groups], curves, steps)
 
 
 def judge_runs(curves: list[LRCurve], groups: Sequence[float], length: int, steps: int) -> FoundLR:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import loopwright as lw
 from loopwright import cli
 from loopwright._as_found import AsFound
+from loopwright._lr_tolerance import tolerance
 from loopwright._mentioned import mentioned, modules_with
 from loopwright.data._borrowed import Borrowed
 
@@ -755,3 +756,13 @@ def test_a_picture_model_of_a_loader_is_found_from_start_to_end(photos: Path) ->
     found = lw.find_lr(model, torch.optim.AdamW(model.parameters()), loader, loss=F.cross_entropy, ramps=4)
     assert 1e-4 < found.low < found.lr < found.high < 1
     assert loader.state_dict()["epoch"] == 0 and loader.skipped == []
+
+
+def test_batch_norm_bears_more_than_the_ramps_show_and_the_reason_says_so() -> None:
+    with_norm, without = network(), nn.Linear(8, 4)
+    assert tolerance([with_norm, sgd(with_norm)]) == 8
+    assert tolerance([with_norm, torch.optim.AdamW(with_norm.parameters())]) == 2
+    assert tolerance([without, sgd(without)]) == 1
+    found = lw.find_lr(with_norm, sgd(with_norm), BATCHES, loss=F.cross_entropy, ramps=2)
+    assert "8 times that rate, which batch normalisation bears" in found.reason and found.low < found.lr < found.high
+    assert tolerance([with_norm.eval(), sgd(with_norm)]) == 1, "frozen statistics bear nothing"

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"_yaml", "_record", "_device", "_meters", "_metrics", "_picture_metrics", "_tiled", "_overlay",
      "_sheet", "_shown", "_state", "_staging", "_watch", "_first_bad",
      "_environment", "_agenda", "_layer_hooks", "_profile", "_capture", "_code_copy", "_comparison",
-     "_lr_runs", "_lr_plot", "_lr_dial", "_log_reader", "_newest", "_cut_lines"},
+     "_lr_runs", "_lr_plot", "_lr_dial", "_lr_tolerance", "_log_reader", "_newest", "_cut_lines"},
     {"_config", "_ledger", "_display", "_checkpoints", "_registry", "_resume", "_snapshot", "_stepper", "_restart",
      "_mentioned", "_yaml_edit", "_found_lr", "_start_file", "_run_facts", "_picture_batch", "_histograms",
      "models._small_resnet", "models._dncnn", "models._unet", "models._segmenter", "models._tta",

@@ -162,7 +162,7 @@ def test_a_loss_that_does_not_fall_is_refused(losses: np.ndarray) -> None:
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(0.1, 5.0), min_size=2, max_size=8, unique=True))
+@given(st.lists(st.integers(1, 40).map(lambda eighths: eighths / 8), min_size=2, max_size=8, unique=True))
 def test_of_runs_the_lowest_end_decides(ends: list[float]) -> None:
     made = [LRCurve([10.0**-k] * 12, [6.0] * 9 + [end] * 3, []) for k, end in enumerate(ends)]
     best, low, high = read_runs(made, 12)

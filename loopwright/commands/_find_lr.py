@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--mode", choices=("ramp", "runs"), default="ramp", help="raise the rate in ramps, or a run each"
     )
-    parser.add_argument("--ramps", type=int, default=5, metavar="N", help="how many ramps (default 5)")
+    parser.add_argument("--ramps", type=int, default=8, metavar="N", help="how many ramps (default 8)")
     parser.add_argument("--steps", type=int, metavar="N", help="of a ramp (default 17 a decade) or a run (default 50)")
     parser.add_argument("--write", action="store_true", help="put optimizer.lr into CONFIG.yaml, comments and all kept")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where lr.png and lr.json go (default runs/find-lr)")

@@ -28,7 +28,7 @@ def find_rate(
     settings: TrainSettings,
     *,
     mode: Mode = "ramp",
-    ramps: int = 5,
+    ramps: int = 8,
     steps: int | None = None,
     out: Path | None = None,
     say: Callable[[str], None] = print,
