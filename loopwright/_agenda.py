@@ -1,24 +1,24 @@
 """``Agenda``: what is due at a boundary, and when training is over. Decides only; does nothing itself."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from ._cursor import Cursor
+from ._meetings import Meetings, NoMeetings
 from ._when import Due, Limits
 
 
 class Agenda:
     """The next step and the next moment at which anything is due: all that a step of the loop has to look at.
 
-    Times are those of ``time.perf_counter``.
+    Times are those of ``meetings``: of several ranks, what they agreed on.
     """
 
-    def __init__(self, save: Due, report_steps: int) -> None:
-        self._save, self._report_steps = save, report_steps
+    def __init__(self, save: Due, report_steps: int, meetings: NoMeetings | Meetings) -> None:
+        self._save, self._report_steps, self._meetings = save, report_steps, meetings
         self._elapsed_before = 0.0  # seconds, in earlier lives
-        self._began = self._saved_at = time.perf_counter()
+        self._began = self._saved_at = meetings.now()
         self.limits = Limits([0])
         self.stop_reason: str | None = None
         self._steps_per_epoch: int | None = None
@@ -38,22 +38,31 @@ class Agenda:
             self.next_report = (step // self._report_steps + 1) * self._report_steps
         if step >= self.next_save:
             self.next_save = self._save.next_step(step, cursor.epoch, cursor.epoch_step, self._steps_per_epoch)
-        self.next_step = 0 if self.always else min(self.next_report, self.next_save, self.limits.steps)
+        steps = (self.next_report, self.next_save, self.limits.steps, self._meetings.next_step)
+        self.next_step = 0 if self.always else min(steps)
         deadline = self._began - self._elapsed_before + self.limits.seconds
-        self.next_time = min(next_draw, self._saved_at + self._save.seconds, self._retry_at, deadline)
+        times = (self._saved_at + self._save.seconds, self._retry_at, deadline) if self._meetings.own_clock else ()
+        self.next_time = min((next_draw, *times))
 
-    def save_is_due(self, step: int, now: float) -> bool:
-        return step >= self.next_save or now >= min(self._saved_at + self._save.seconds, self._retry_at)
+    def meet(self, step: int, *, surely: bool = False) -> None:
+        """Agree with other ranks on the time, and on what is to be obeyed, where that is due."""
+        if surely or step >= self._meetings.next_step:
+            self._retry_at = self._meetings.meet(step, self._retry_at)
+
+    def save_is_due(self, step: int) -> bool:
+        return step >= self.next_save or self._meetings.now() >= min(
+            self._saved_at + self._save.seconds, self._retry_at
+        )
 
     def save_is_due_after(self, epochs_done: int) -> bool:
-        return self._save.at_epoch(epochs_done) or self.save_is_due(-1, time.perf_counter())
+        return self._save.at_epoch(epochs_done) or self.save_is_due(-1)
 
     def saved(self) -> None:
-        self._saved_at, self._retry_at = time.perf_counter(), math.inf
+        self._saved_at, self._retry_at = self._meetings.now(), math.inf
 
     def save_again(self, seconds: float) -> None:
         """A save is due in so many seconds, whatever else is."""
-        self._retry_at = time.perf_counter() + seconds
+        self._retry_at = self._meetings.now() + seconds
 
     def stop(self, reason: str) -> None:
         """End after this step; the first reason counts."""
@@ -77,7 +86,7 @@ class Agenda:
 
     def elapsed(self) -> float:
         """Seconds of training, over all lives."""
-        return self._elapsed_before + time.perf_counter() - self._began
+        return self._elapsed_before + self._meetings.now() - self._began
 
     def state_dict(self) -> dict[str, Any]:
         return {"elapsed": self.elapsed(), "stop_reason": self.stop_reason}

@@ -109,6 +109,7 @@ class Checkpoints:
         keep: instead of the two numbers, a function from all entries (oldest first) to those to keep; the newest is
             always kept.
         written: called in the background thread whenever a save in the background has ended, well or not.
+        writes: False for a process beside the one that writes: it reads, and its saves do nothing.
 
     >>> import tempfile
     >>> saved = Checkpoints(tempfile.mkdtemp() + "/checkpoints")
@@ -125,10 +126,11 @@ class Checkpoints:
         keep_best: int = 1,
         keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
         written: Callable[[], object] = lambda: None,
+        writes: bool = True,
     ) -> None:
         if keep_last < 1 or keep_best < 0:
             raise ValueError(f"keep_last must be 1 or more and keep_best 0 or more. Found: {keep_last}, {keep_best}")
-        self.folder = Path(folder)
+        self.folder, self._writes = Path(folder), writes
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self.entries: list[Entry] = []
         self.modes: dict[str, Mode] = {}
@@ -205,6 +207,8 @@ class Checkpoints:
         """
         self.settle()
         entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
+        if not self._writes:
+            return entry
         states = {name: plain_state(state, name) for name, state in objects.items()}
         if not background:
             check(states)

@@ -45,16 +45,21 @@ class Compute:
         return map_nested(lambda tensor: tensor.to(self.device, non_blocking=True), batch, Tensor)
 
 
-def choose_compute(device: str | torch.device = "auto", precision: str = "auto") -> Compute:
+def choose_compute(
+    device: str | torch.device = "auto", precision: str = "auto", local_rank: int | None = None
+) -> Compute:
     """Choose where to compute.
 
     Args:
         device: ``"auto"`` (a GPU where there is one), or torch's name of one: ``"cpu"``, ``"cuda:1"``, ``"mps"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"`` (which needs a gradient scaler: ``run.step`` has it).
+        local_rank: which of the processes on this machine asks: each has a GPU of its own.
 
     >>> choose_compute("cpu").precision
     'fp32'
     """
+    if local_rank and device in ("auto", "cuda") and torch.cuda.is_available():
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
     chosen, why_device = _choose_device(device)
     kind, why_precision = _choose_precision(precision, chosen)
     return Compute(chosen, kind, {"device": f"{chosen}: {why_device}", "precision": f"{kind}: {why_precision}"})

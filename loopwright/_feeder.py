@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ._device import Compute
-from ._nested import leaves
+from ._nested import leaves, map_nested
 from .data._normalize import Normalize, NormalizeRoles
+from .data._slice import WHOLE, Slice
 from .data._source import Batch, Source
 
 
@@ -18,18 +19,23 @@ class Feeder:
     Where reading draws nothing from this process's generators, one batch is prepared ahead, so that a GPU copies it
     while it computes on the one before. Elsewhere a batch is read when it is asked for: reading it earlier would change
     the numbers that the step before it draws, and a resumed run could not repeat that.
+
+    Args:
+        part: of each batch, what this process takes of it.
     """
 
-    def __init__(self, compute: Compute) -> None:
-        self._compute = compute
+    def __init__(self, compute: Compute, part: Slice = WHOLE) -> None:
+        self._compute, self._part = compute, part
         self.normalize: Normalize | NormalizeRoles | None = None  # what the newest batches went through
         self._is_new = False  # whether the first batch of a loop is still to come
         self._side = torch.cuda.Stream(compute.device) if compute.device.type == "cuda" else None
 
     def feed(self, source: Source, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
         """The batches of an epoch from a place on."""
-        batches = source.open(epoch, seed, drawn)
+        batches = source.open(epoch, seed, drawn, self._part)
         self._is_new = True
+        if self._part.ranks > 1 and not source.takes_parts:
+            batches = (_cut(batch, self._part) for batch in batches)
         if not source.draws_here:
             return self._ahead(batches, source)
         if self._compute.device.type == "cpu" and source.normalize is None:
@@ -55,7 +61,7 @@ class Feeder:
         ahead = next(prepared, None)
         while ahead is not None:
             (take, batch), ahead = ahead, next(prepared, None)
-            yield Batch(take(), batch.samples, batch.drawn, ahead is None)
+            yield batch._replace(data=take(), last=ahead is None)
 
     def _prepare(self, data: Any, source: Source) -> Callable[[], Any]:
         """Start moving a batch; the function that is returned gives it to the loop."""
@@ -93,3 +99,12 @@ def _normalize(plain: list[list[float]] | None) -> Normalize | None:
 
 def _is_bytes(tensor: Tensor) -> bool:
     return tensor.dtype == torch.uint8 and tensor.ndim == 4
+def _cut(batch: Batch, part: Slice) -> Batch:
+    """A rank's part of a batch that was made whole; where it is empty, the first sample, which nobody counts."""
+    first, end = part.of(batch.samples)
+    rows = slice(first, max(end, first + 1))
+
+    def rows_of(value: Any) -> Any:
+        return value[rows] if value.ndim and len(value) == batch.samples else value
+
+    return batch._replace(data=map_nested(rows_of, batch.data, Tensor), samples=end - first)

@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 from ._agenda import Agenda
 from ._available import available_memory
-from ._checkpoints import Checkpoints, Entry, Mode
+from ._checkpoints import Checkpoints, Entry, Mode, read_checkpoint
 from ._cursor import Cursor, Place
+from ._distributed import Ranks
 from ._errors import CheckpointError, RunError
 from ._ledger import Ledger
+from ._parallel import Parallel
 from ._picture_log import PictureLog
 from ._record import Record
 from ._registry import Registry
-from ._seed import capture_rng, restore_rng
+from ._seed import capture_rng, fresh_seed, restore_rng, seed_everything
 from ._staging import bytes_of
 from ._state import Stateful
 from .data._size import shown_size
@@ -47,8 +49,10 @@ class Keeper:
         tell: Callable[[str], object],
         registry: Registry,
         check: Callable[[Mapping[str, Any]], object],
+        ranks: Ranks,
+        parallel: Parallel,
     ) -> None:
-        self.registry, self._check = registry, check
+        self.registry, self._check, self._ranks, self._parallel = registry, check, ranks, parallel
         self.resumed_from: Entry | None = None
         self.saved_step: int | None = None
         self._checkpoints, self._record = checkpoints, record
@@ -71,7 +75,7 @@ class Keeper:
 
     def mark_best(self, metric: str, value: float, mode: Mode) -> bool:
         """Make the next checkpoint the best one by a metric, if it is."""
-        if not self._checkpoints.is_best(metric, value, mode):
+        if not self._ranks.from_main(lambda: self._checkpoints.is_best(metric, value, mode)):
             return False
         self._best[metric], self._judged[metric] = mode, value
         self._best_version = self.registry.weights_version()
@@ -108,7 +112,7 @@ class Keeper:
         while True:
             self.save(place, source)
             self.settle()
-            if self.saved_step == self._cursor.step:
+            if self.is_saved():
                 return
             if time.monotonic() > given_up:
                 raise CheckpointError(
@@ -116,6 +120,10 @@ class Keeper:
                     f"checkpoint is {self._last_name()}. Make room, then run it again: it goes on from there"
                 )
             time.sleep(min(self._wait(), 10))
+
+    def is_saved(self) -> bool:
+        """Whether the present step is saved, or on its way to the disk."""
+        return self._ranks.from_main(lambda: self.saved_step == self._cursor.step)
 
     def settle(self) -> None:
         """Wait for a save that goes on in the background, and say how it ended."""
@@ -155,6 +163,7 @@ class Keeper:
             )
 
     def _begin_save(self, place: Place, source: Stateful | None, step: int) -> Entry:
+        self._parallel.reduce(self.registry.models().values())
         states = self.registry.capture() | {"run": self._own_state(place, source)}
         return self._checkpoints.save(
             states,
@@ -209,9 +218,11 @@ class Keeper:
         }
 
     def _own_state(self, place: Place, source: Stateful | None) -> dict[str, Any]:
+        others = self._ranks.gather({"rng": capture_rng(), "ledger": self._ledger.state_dict()})[1:]
         return {
             "cursor": self._cursor.state_dict(place),
             "rng": capture_rng(),
+            "ranks": others,
             "parts": {name: part.state_dict() for name, part in self._parts.items()},
             "source": {} if source is None else source.state_dict(),
             "metrics_mark": self._record.mark(),
@@ -229,13 +240,13 @@ class Keeper:
 
     def go_back(self) -> list[str]:
         """Go back to the newest checkpoint that is sound; what is wrong with newer ones."""
-        entry, wrong = self._checkpoints.newest_sound()
+        entry, wrong = self._ranks.from_main(self._checkpoints.newest_sound)
         self.go_back_to(entry)
         return wrong
 
     def go_back_to(self, entry: Entry) -> None:
         """Set the counters and cut the record to a checkpoint; what is registered follows when the run arrives there."""
-        state = self._checkpoints.load(entry.name, only="run")
+        state = self._of_this_rank(read_checkpoint(self._checkpoints.folder / entry.name, only="run"))
         self.resumed_from, self.saved_step = entry, entry.step
         self._cursor.load_state_dict(state["cursor"])
         self._ledger.load_state_dict(state["parts"]["ledger"])
@@ -246,7 +257,7 @@ class Keeper:
     def restore(self, name: str) -> None:
         """Give one registered object its state, ahead of the arrival."""
         folder = self._folder()
-        self.registry.restore(name, self._checkpoints.load(folder.name, only=name), f"{folder}/{name}.pt")
+        self.registry.restore(name, read_checkpoint(folder, only=name), f"{folder}/{name}.pt")
 
     def check_registered(self) -> None:
         """All that the checkpoint holds must have been registered again."""
@@ -260,8 +271,8 @@ class Keeper:
         What the code did on the way here, such as stepping a scheduler between two loops, is undone by it.
         """
         folder = self._folder()
-        states = self._checkpoints.load(folder.name)
-        state = states["run"]
+        states = read_checkpoint(folder)
+        state = self._of_this_rank(states["run"])
         self.registry.restore_all(states, str(folder))
         for name, part in self._parts.items():
             if name != "pictures":  # as it is since the record was cut back, also where an older version saved none
@@ -270,6 +281,26 @@ class Keeper:
             source.load_state_dict(state["source"])
         self._cursor.arrive()
         restore_rng(state["rng"])
+        if state["parted"]:
+            seed_everything((fresh_seed() + self._ranks.position.rank) % 2**63)
+
+    def _of_this_rank(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The loop's own state as this rank goes on from it.
+
+        On as many ranks as before each has its own sums and generators. On another number rank 0 has all sums, and the
+        others have generators of their own (``parted``).
+        """
+        rank, size = self._ranks.position[:2]
+        parts = dict(state["parts"])
+        saved = [{"rng": state["rng"], "ledger": parts["ledger"]}, *state.get("ranks", ())]
+        if len(saved) == size:
+            own = saved[rank]
+        elif rank:
+            own = {"rng": state["rng"], "ledger": Ledger.blank(parts["ledger"])}
+        else:
+            own = {"rng": state["rng"], "ledger": Ledger.merge([one["ledger"] for one in saved])}
+        parts["ledger"] = own["ledger"]
+        return {**state, "parts": parts, "rng": own["rng"], "parted": len(saved) != size and rank > 0}
 
     def check_arrived(self) -> None:
         """An epoch must not end before the place of its checkpoint was reached."""

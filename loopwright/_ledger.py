@@ -1,21 +1,21 @@
 """``Ledger``: what was measured, when, and the lines of metrics.jsonl. Knows nothing of loops, models or screens."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._errors import ConfigError
 from ._files import JsonLines
-from ._meters import Meters
+from ._meters import Meters, merged
 from ._watch import Watch
 
 
 class Ledger:
     """Means of the training phase and of the evaluation that is going on, and the last value of every name."""
 
-    def __init__(self, lines: JsonLines, watch: Watch) -> None:
-        self._lines, self._watch = lines, watch
-        self._training = Meters(takes_objects=False, hear=self._hear, alarm=watch.alarm)
+    def __init__(self, lines: JsonLines, watch: Watch, gather: Callable[[Any], list[Any]]) -> None:
+        self._lines, self._watch, self._gather = lines, watch, gather
+        self._training = Meters(takes_objects=False, hear=self._hear, alarm=watch.alarm, gather=gather)
         self.meters = self._training  # of the present phase
         self._phase = ""  # the evaluation that is going on
         self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
@@ -45,7 +45,7 @@ class Ledger:
         self._lines.append({"kind": kind, "step": step, "epoch": epoch, **facts})
 
     def begin_evaluation(self, name: str) -> None:
-        self._phase, self.meters = name, Meters(takes_objects=True)
+        self._phase, self.meters = name, Meters(takes_objects=True, gather=self._gather)
 
     def end_evaluation(self, step: int, epoch: int) -> None:
         """Write the means of the evaluation."""
@@ -57,7 +57,7 @@ class Ledger:
         self.meters = self._training
 
     def peek(self) -> dict[str, float]:
-        """Means of the present phase so far. Waits for the device."""
+        """Means of the present phase so far, of this rank. Waits for the device."""
         return self.meters.peek()
 
     def pending(self) -> dict[str, list[float]]:
@@ -74,7 +74,7 @@ class Ledger:
         Raises ``ConfigError`` for an older one, or none.
         """
         if metric not in self._measured or self._measured[metric][0] != step:
-            running = _prefixed("train", self._training.peek())
+            running = _prefixed("train", self._training.so_far())
             if metric in running:  # the mean over the epoch so far
                 return running[metric]
         at, value = self._measured.get(metric, (None, math.nan))
@@ -98,6 +98,16 @@ class Ledger:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._training.load_state_dict(state["training"])
         self._measured = {name: (step, value) for name, (step, value) in state["measured"].items()}
+
+    @staticmethod
+    def merge(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The states of several ranks as that of one; what was measured is the same on all."""
+        return {"training": merged([state["training"] for state in states]), "measured": states[0]["measured"]}
+
+    @staticmethod
+    def blank(state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of a rank whose sums another one has."""
+        return {"training": {}, "measured": state["measured"]}
 
     def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
         if values:

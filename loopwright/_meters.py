@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ class _Mean:
     def mean(self) -> float:
         return self.total / self.weight if self.weight else math.nan
 
+    def plus(self, other: "_Mean") -> "_Mean":
+        """The sum over this one's values and another's."""
+        return _Mean(self.weight + other.weight, self.total + other.total)
+
 
 @dataclass
 class _Spread(_Mean):
@@ -55,12 +59,21 @@ class _Spread(_Mean):
             high = value if not value <= high else high
         self.squares, self.low, self.high = squares, low, high
 
+    def plus(self, other: "_Spread") -> "_Spread":  # type: ignore[override] - spreads are added to spreads
+        low = self.low if not other.low < self.low and not math.isnan(other.low) else other.low
+        high = self.high if not other.high > self.high and not math.isnan(other.high) else other.high
+        squares = self.squares + other.squares
+        return _Spread(self.weight + other.weight, self.total + other.total, squares, low, high)
+
     @property
     def std(self) -> float:
         if not self.weight:
             return math.nan
         variance = self.squares / self.weight - self.mean**2
         return math.sqrt(variance) if variance > 0 else variance * 0.0  # rounding below 0 is 0, NaN stays NaN
+
+
+_Sums = TypeVar("_Sums", bound=_Mean)
 
 
 @dataclass
@@ -95,14 +108,20 @@ class Meters:
         takes_objects: whether metric objects may be logged.
         hear: told of all values of a name, with their steps, when they are read; says which of them count, None for all.
         alarm: called when a value that is not finite is logged, where that shows without waiting for a device.
+        gather: from one rank's sums to those of all ranks, in their order.
     """
 
     def __init__(
-        self, *, takes_objects: bool, hear: Hear = lambda *_: None, alarm: Callable[[], object] = lambda: None
+        self,
+        *,
+        takes_objects: bool,
+        hear: Hear = lambda *_: None,
+        alarm: Callable[[], object] = lambda: None,
+        gather: Callable[[Any], list[Any]] = lambda sums: [sums],
     ) -> None:
         self._meters: dict[str, Meter] = {}
         self._objects: dict[str, Any] = {}
-        self._takes_objects, self._hear, self._alarm = takes_objects, hear, alarm
+        self._takes_objects, self._hear, self._alarm, self._gather = takes_objects, hear, alarm, gather
 
     def log(self, values: Mapping[str, Any], weight: float, step: int = 0) -> None:
         """Take one value of each name: a number, a tensor of one element, one number a sample (N,), or a metric object.
@@ -148,29 +167,36 @@ class Meters:
         return {name: list(_on_host(meter.pending)) for name, meter in self._meters.items() if meter.pending}
 
     def interval(self) -> dict[str, float]:
-        """Means since the last call."""
-        means = {}
+        """Means since the last call, over all ranks."""
         self.read()
-        for name, meter in self._meters.items():
-            if meter.interval.weight:
-                means[name] = meter.interval.mean
-                meter.interval = _Mean()
-        return means
+        sums = {name: meter.interval for name, meter in self._meters.items() if meter.interval.weight}
+        for name in sums:
+            self._meters[name].interval = _Mean()
+        return {name: mean.mean for name, mean in _together(self._gather(sums)).items()}
 
     def peek(self) -> dict[str, float]:
-        """Means over the phase so far, without ending anything."""
+        """Means over the phase so far, of this rank, without ending anything."""
+        return {name: phase.mean for name, phase in self._phases().items()}
+
+    def so_far(self) -> dict[str, float]:
+        """The same over all ranks, which all have to ask."""
+        return {name: phase.mean for name, phase in _together(self._gather(self._phases())).items()}
+
+    def _phases(self) -> dict[str, _Spread]:
         self.read()
-        return {name: meter.phase.mean for name, meter in self._meters.items() if meter.phase.weight}
+        return {name: meter.phase for name, meter in self._meters.items() if meter.phase.weight}
 
     def close(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Means over the phase, and their spread (``NAME.std``, ``.min``, ``.max``); then a fresh start."""
+        """Means over the phase, and their spread (``NAME.std``, ``.min``, ``.max``), over all ranks; then a fresh start."""
         means, spread = {}, {}
         self.read()
-        for name, meter in self._meters.items():
-            sums = meter.phase
+        phases = {name: meter.phase for name, meter in self._meters.items()}
+        for name, sums in _together(self._gather(phases)).items():
             means[name] = sums.mean
             spread |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
         for name, metric in self._objects.items():
+            if hasattr(metric, "gather"):  # torchmetrics' gather by themselves
+                metric.gather(self._gather)
             means |= _computed(name, metric.compute())
             metric.reset()
         self._meters.clear()
@@ -186,6 +212,25 @@ class Meters:
             name: Meter(interval=_Mean(**interval), phase=_Spread(**phase)) for name, (interval, phase) in state.items()
         }
         self._objects.clear()
+
+
+def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The states of several ranks' meters as one rank's."""
+    intervals = [{name: _Mean(**pair[0]) for name, pair in state.items()} for state in states]
+    phases = [{name: _Spread(**pair[1]) for name, pair in state.items()} for state in states]
+    interval, phase = _together(intervals), _together(phases)
+    return {name: [asdict(interval[name]), asdict(phase[name])] for name in phase}
+
+
+def _together(ranks: Sequence[Mapping[str, _Sums]]) -> Mapping[str, _Sums]:
+    """The sums of several ranks, added up in their order; of one, they themselves."""
+    if len(ranks) == 1:
+        return ranks[0]
+    total: dict[str, _Sums] = {}
+    for sums in ranks:
+        for name, one in sums.items():
+            total[name] = one if name not in total else total[name].plus(one)
+    return total
 
 
 def _on_host(pending: list[Any]) -> list[float]:

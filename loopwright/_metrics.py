@@ -5,7 +5,7 @@ logging and several machines. Nothing synchronises the device before a value is 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,6 +78,10 @@ class Confusion:
         """Forget everything counted."""
         # One cell more than the matrix has: what lies outside it is counted there, for checking would wait for the GPU.
         self._counts = torch.zeros(self.num_classes**2 + 1, dtype=torch.int64)
+
+    def gather(self, gather: Callable[[Tensor], list[Tensor]]) -> None:
+        """Count what all ranks have counted: ``gather`` gives every rank the counts of all."""
+        self._counts = torch.stack(gather(self._counts.cpu())).sum(0)
 
     def update(self, predicted: Tensor, labels: Tensor, ignore_index: int | None = None) -> None:
         """Count one batch.

@@ -14,6 +14,7 @@ start.txt          what a start in the background printed that came to no run
 nonfinite.json     where a run stopped for a number that is not finite: the step, its samples, how to look at it
 checkpoints/
 mirrors/           which trackers have how much of the record
+ranks/             of a run on several ranks, what each but the first has to say: its log, its end
 replays/           copies of the run, in which a step was looked at, and runs that reproduced it
 """
 
@@ -38,6 +39,7 @@ RUN, CONFIG, ENVIRONMENT, PATCH, DATA = "run.json", "config.yaml", "environment.
 METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "checkpoints"
 NONFINITE, REPLAYS, CLASSES, START = "nonfinite.json", "replays", "classes.json", "start.txt"
 PICTURES, PICTURES_FOLDER, HISTOGRAMS = "pictures.jsonl", "pictures", "histograms.jsonl"
+RANKS = "ranks"
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip

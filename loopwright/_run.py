@@ -27,6 +27,7 @@ from ._cursor import Cursor, Place
 from ._data_notes import DataNotes
 from ._device import choose_compute
 from ._display import Display
+from ._distributed import ranks_here
 from ._environment import describe_environment
 from ._errors import ConfigError, LoopwrightError, RunError
 from ._examiner import Ending, Examiner, NoExaminer
@@ -34,12 +35,14 @@ from ._feeder import Feeder
 from ._histograms import choose_histograms
 from ._keeper import Keeper
 from ._ledger import Ledger
+from ._meetings import meetings_of
 from ._memory import out_of_memory_note
 from ._picture_batch import Scale, take
 from ._picture_log import PictureLog, forget_pictures
 from ._picture_rows import evenly, given_scale, scale_of_batches
+from ._parallel import parallel_of
 from ._progress import choose_screen
-from ._record import CHECKPOINTS, CONFIG, LOG, RUN, Record
+from ._record import CHECKPOINTS, CONFIG, LOG, RANKS, RUN, Record
 from ._registry import Registry
 from ._resume import changed_settings, decide, read_settings, refuse_changes
 from ._run_order import RunOrder, run_order
@@ -49,6 +52,7 @@ from ._seed import (
     deterministic_settings,
     fresh_seed,
     put_back_determinism,
+    rank_seed,
     restore_rng,
     seed_everything,
 )
@@ -60,6 +64,7 @@ from ._tee import Tee
 from ._watch import Policy, Watch, check_policy
 from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
+from .data._slice import Slice
 from .data._source import Batch, OwnLoader, Source, open_source
 from .trackers._by_name import Asked, make_trackers
 from .trackers._mirrors import Mirrors
@@ -96,6 +101,7 @@ class Run:
             does nothing. See also ``loopwright replay``.
         trackers: who mirrors the record, off the loop: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, mappings with a name
             and settings, or objects: ``lw.MLflow(uri=...)``, or a ``Tracker`` of your own. See docs/trackers.md.
+        sync_batch_norm: with several GPUs, batch norm measures the whole batch instead of each rank's part.
         progress: None shows what suits the terminal, notebook or log; False shows nothing.
 
     Raises:
@@ -136,6 +142,7 @@ class Run:
         deterministic: bool = False,
         nonfinite: Policy = "stop",
         trackers: Iterable[Asked] | Asked = (),
+        sync_batch_norm: bool = False,
         progress: bool | None = None,
     ) -> None:
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
@@ -150,7 +157,9 @@ class Run:
             progress, save_every = False, ()
         self.folder = Path(folder)
         self.seed = seed
-        self.compute = choose_compute(device, precision)
+        self._ranks = ranks_here()
+        self._sync_batch_norm = sync_batch_norm
+        self.compute = choose_compute(device, precision, self._ranks.position.local_rank)
         self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self._save_in_background: bool | Literal["auto"] = save_in_background
@@ -167,28 +176,41 @@ class Run:
     def __enter__(self) -> "Run":
         if self._state != "new":
             raise RunError("a Run is opened once: make another Run(...) of the same folder to go on")
-        self._record = Record(self.folder)
+        self._ranks.open()
         try:
-            self._open()
+            self.folder = self._ranks.from_main(lambda: self.folder)
+            self._record = self._ranks.after_main(lambda: Record(self._own_folder))
+            try:
+                self._open()
+            except BaseException:
+                self._record.close()
+                raise
         except BaseException:
-            self._record.close()
+            self._ranks.close()
             raise
         self._state = "open"
         return self
 
+    @property
+    def _own_folder(self) -> Path:
+        """Where this rank writes: rank 0 into the run's folder, each other one into a folder of its own in it."""
+        rank = self._ranks.position.rank
+        return self.folder / RANKS / str(rank) if rank else self.folder
+
     def _open(self) -> None:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
         self._open_checkpoints()
-        resumes, changed = self._decide()
+        resumes, changed, begun_with = self._ranks.from_main(self._decide)
+        self._open_checkpoints()  # as rank 0 left them
         damaged: list[str] = []
         settings = dump_yaml(self._settings())
-        self._record.check_config(settings)
-        if self._classes is not None:
-            self._record.write_classes(self._classes, resumes=resumes)
+        self._ranks.from_main(lambda: self._check_and_write_classes(settings, resumes))
         self._make_parts()
-        self._choose_seed(resumes)
+        self._choose_seed(resumes, begun_with)
         if resumes:
             damaged = self._keeper.go_back()
+        if not self._ranks.is_main:
+            self._trackers = []
         watched = [tracker.watch for tracker in self._trackers]
         models = self._keeper.registry.models
         self._histograms = choose_histograms(self.folder, watched, self._cursor, models)
@@ -200,11 +222,16 @@ class Run:
         self._record.write_config(settings)
         self._describe()
         self._display = Display(choose_screen(self._progress, sys.stdout))
-        adopt_output(self.folder)
-        self._tee = Tee(self.folder / LOG, self._display.erase)
+        adopt_output(self._own_folder)
+        self._tee = Tee(self._own_folder / LOG, self._display.erase, quiet=not self._ranks.is_main)
         self._signals.install()
         self._announce(changed, damaged)
         self._mirrors = Mirrors(self.folder, self._trackers, self._tell)
+
+    def _check_and_write_classes(self, settings: str, resumes: bool) -> None:
+        self._record.check_config(settings)
+        if self._classes is not None:
+            self._record.write_classes(self._classes, resumes=resumes)
 
     def _describe(self) -> None:
         """What this life runs on, and its code."""
@@ -215,6 +242,8 @@ class Run:
         self._data = DataNotes(self._record, environment)
 
     def _capture(self) -> Captured:
+        if not self._ranks.is_main:
+            return Captured({"commit": None, "note": "see the environment.json of the run"})
         order, here, info = run_order(), Path.cwd(), self._record.info
         if self._order is not None and (self._order.step or self._order.code):  # known, from the run itself
             return Captured({"commit": None, "note": f"the code that {self._order.run} was begun with"})
@@ -232,37 +261,41 @@ class Run:
             keep_best=self._keep_best,
             keep=self._keep,
             written=lambda: self._agenda.hurry(),  # so that the next boundary hears of it
+            writes=self._ranks.is_main,
         )
 
-    def _decide(self) -> tuple[bool, list[Difference]]:
-        """Whether this life goes on from a checkpoint, and which settings changed since."""
+    def _decide(self) -> tuple[bool, list[Difference], tuple[int | None, bool]]:
+        """Whether this life goes on from a checkpoint, which settings changed since, the seed and whether it was given."""
         state, found = self._record.state, self.checkpoints.latest is not None
         if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
             if state is not None:
                 self.checkpoints.clear()  # first: a checkpoint without its record could not be gone on from
                 forget_pictures(self.folder)
                 self._record.clear(keep_lives=not self._overwrite)
-            return False, []
+            return False, [], (fresh_seed(), False)
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
         begun_with = self._record.info.get("seed")
         if self.seed is not None and begun_with not in (None, self.seed):  # not even with resume=True: another order
             refuse_changes(self.folder, [Difference("seed", begun_with, self.seed)])
         if self._resume == "auto":
             refuse_changes(self.folder, changed)
-        return True, [*changed, *harmless]
+        info = self._record.info
+        return True, [*changed, *harmless], (info.get("seed"), bool(info.get("seeded")))
 
     def _settings(self) -> dict[str, Any]:
         return self._config if self._config is not None else {} if self.seed is None else {"seed": self.seed}
 
     def _make_parts(self) -> None:
         self._cursor, self._stopping, registry = Cursor(), Stopping(), Registry()
-        self._agenda = Agenda(self._save_due, self._report_steps)
+        self._signals = Signals()
+        self._parallel = parallel_of(self._ranks.position, sync_batch_norm=self._sync_batch_norm)
+        self._agenda = Agenda(self._save_due, self._report_steps, meetings_of(self._ranks, self._signals))
         self._watch = Watch(self._nonfinite, self._cursor, blame=registry.blame, hurry=self._agenda.hurry)
-        self._steppers = Steppers(self._watch)
-        self._ledger = Ledger(self._record.metrics, self._watch)
+        self._steppers = Steppers(self._watch, self._parallel)
+        self._ledger = Ledger(self._record.metrics, self._watch, self._ranks.gather)
         self._alarms = Alarms(self._watch, self._ledger, self._record, self._cursor, self._tell)
-        self._feeder = Feeder(self.compute)
-        self._pictures = PictureLog(self.folder, self._classes, self._feeder)
+        self._feeder = Feeder(self.compute, Slice(*self._ranks.position[:2]))
+        self._pictures = PictureLog(self._own_folder, self._classes, self._feeder)
         parts = {"stopping": self._stopping, "steppers": self._steppers, "watch": self._watch}
         self._keeper = Keeper(
             self.checkpoints,
@@ -276,9 +309,10 @@ class Run:
             self._tell,
             registry,
             registry.check_finite if self._watch.looks else lambda states: None,
+            self._ranks,
+            self._parallel,
         )
         self._examiner = self._make_examiner(self._order)
-        self._signals = Signals()
         self._evaluation_rng: dict[str, Any] | None = None  # while an evaluation goes on
         self._source: Source | None = None  # while a training loop goes on
         self._epoch_open = self._trained = False
@@ -289,6 +323,7 @@ class Run:
         self._share: tuple[int, int | None] = (0, None)  # which of how many batches an evaluation's present one is
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
+        self._whole = 1  # its samples over all ranks
         self._loaders: weakref.WeakSet[OwnLoader] = weakref.WeakSet()  # with workers that end with the run
 
     def _make_examiner(self, order: RunOrder | None) -> NoExaminer | Ending | Examiner:
@@ -306,10 +341,10 @@ class Run:
             samples=self._alarms.samples,
         )
 
-    def _choose_seed(self, resumes: bool) -> None:
+    def _choose_seed(self, resumes: bool, begun_with: tuple[int | None, bool]) -> None:
         self._seeded = self.seed is not None
-        if resumes and self.seed is None:
-            self.seed, self._seeded = self._record.info.get("seed"), bool(self._record.info.get("seeded"))
+        if self.seed is None:
+            self.seed, self._seeded = begun_with
         if self.seed is None:
             self.seed = fresh_seed()
         if self._seeded:
@@ -357,7 +392,7 @@ class Run:
         if self._epoch_open:
             self._end_epoch()
         self._keeper.settle()
-        if self._trained and self._keeper.saved_step != self._cursor.step:
+        if self._trained and not self._keeper.is_saved():
             self._save(Place(self._cursor.epoch, 0, 0), surely=True)
         self._signals.leave()
 
@@ -404,6 +439,7 @@ class Run:
         finally:
             self._tee.close()
             self._record.close()
+            self._ranks.close()
 
     # ---- what the user reads ---------------------------------------------------------------------------------------
 
@@ -427,14 +463,18 @@ class Run:
     def prepare(self, model: Model, *, compile: bool = False) -> Model:
         """Put a model on the device, in the memory format that suits it; the same object comes back.
 
+        On several ranks it comes back wrapped, as ``DistributedDataParallel``, with the attributes, the parameters' names
+        and the state of the model: call what comes back.
+
         Args:
             compile: also compile it with ``torch.compile``, in place, so that its parameters keep their names.
         """
         self._check_open("prepare")
         self._record.update(memory_format=self.compute.place(model))
+        prepared = self._parallel.wrap(model, self.device)
         if compile:
-            model.compile()
-        return model
+            prepared.compile()
+        return prepared  # type: ignore[return-value] - it stands for the model
 
     def register(self, **objects: Any) -> None:
         """Name what must survive: anything with ``state_dict`` and ``load_state_dict``.
@@ -516,7 +556,7 @@ class Run:
         if accumulate < 1:
             raise ConfigError(f"accumulate must be 1 or more. Found: {accumulate}")
         stepper = self._steppers[self._keeper.registry.name_of(optimizer)]
-        stepper.add(loss, self._count, clip, scheduler)
+        stepper.add(loss, self._count, clip, scheduler, whole=self._whole, accumulate=accumulate)
         full = stepper.batches >= accumulate or self._last
         stepped = full and stepper.step()
         if stepped and stepper.norm is not None:
@@ -591,7 +631,7 @@ class Run:
         self._check_open("log_images")
         _check_numbers(most=most, columns=columns, keep=keep)
         step, epoch = self._cursor.step, self._cursor.epoch
-        if self._cursor.target is not None or not self._pictures.is_due(name, every, step, epoch):
+        if self._cursor.target is not None or not self._ranks.is_main or not self._pictures.is_due(name, every, step, epoch):
             return False
         self._display.print(self._pictures.messages())
         several = isinstance(pictures, Mapping) or getattr(output, "ndim", 0) == 4
@@ -628,6 +668,7 @@ class Run:
         if self._evaluation_rng is not None:
             raise RunError(f"evaluate(name={name!r}) inside another evaluate: end one before the other")
         training = [layer for model in models for layer in model.modules() if layer.training]
+        self._parallel.same_buffers(models)
         batch, self._count = (self._count, self._last), 1
         self._evaluation_rng = capture_rng()
         self._evaluation_place = Place(self._cursor.epoch, self._cursor.loops, 0)
@@ -706,7 +747,8 @@ class Run:
         self._keeper.check_registered()
         self._keeper.check_room()
         if self._seeded and self.seed is not None and not self.resumed:
-            seed_everything(self.seed)  # what was drawn so far, by building the model say, must not matter to the loop
+            # What was drawn so far, by building the model say, must not matter to the loop.
+            seed_everything(rank_seed(self.seed, self._ranks.position.rank))
 
     def _begin_epoch(self) -> None:
         self._cursor.begin_epoch()
@@ -724,6 +766,7 @@ class Run:
         if cursor.epoch_step == 0 and agenda.limits.epochs is None:
             raise RunError(f"epoch {epoch} had no steps, so {agenda.limits.text} would never be reached")
         self._alarms.look()
+        agenda.meet(step, surely=True)
         self._ledger.end_epoch(step, epoch)
         self._alarms.tell_spikes()
         self._record.speed.append({"kind": "epoch", "step": step, "epoch": epoch, **self._display.epoch_rates()})
@@ -773,10 +816,11 @@ class Run:
         try:
             with self._display.loop("train", source.length(), training=True) as speed:
                 asked = clock()
-                for data, samples, drawn, last in self._feed(source, cursor.drawn):
-                    speed.add(samples, clock() - asked)
-                    cursor.count_step(samples, drawn)
-                    self._count, self._last = samples, last
+                for data, samples, whole, drawn, last in self._feed(source, cursor.drawn):
+                    speed.add(whole, clock() - asked)
+                    cursor.count_step(whole, drawn)
+                    self._count, self._whole, self._last = samples, whole, last
+                    self._steppers.begin_batch(samples, whole, last=last)
                     if cursor.step >= agenda.next_report:
                         self._rates = self._keeper.registry.learning_rates()
                     yield data
@@ -785,7 +829,7 @@ class Run:
                         if self._boundary(asked):
                             break
                         asked = clock()
-            self._steppers.finish()  # where the loop's length was not known, its last group may be short
+            self._steppers.finish(self._keeper.registry.models().values())  # where the loop's length was not known, its last group may be short
         finally:
             if self._source is source:
                 self._leave_loop()
@@ -809,6 +853,7 @@ class Run:
             return False
         assert self.seed is not None
         self._source = source
+        self._steppers.begin_loop(source.length() is not None)
         self._alarms.begin_loop(source, self.seed)
         self._examiner.look()
         self._announce_source(source)
@@ -816,7 +861,7 @@ class Run:
 
     def _leave_loop(self) -> None:
         self._source = None
-        self._count, self._last = 1, False
+        self._count, self._whole, self._last = 1, 1, False
 
     def _feed(self, source: Source, drawn: int) -> Iterator[Batch]:
         assert self.seed is not None
@@ -825,12 +870,13 @@ class Run:
     def _boundary(self, now: float) -> bool:
         """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
         cursor, agenda = self._cursor, self._agenda
+        agenda.meet(cursor.step)
         self._keeper.look()
         self._examiner.look()
         self._alarms.look()
         if cursor.step >= agenda.next_report:
             self._report(now)
-        if agenda.save_is_due(cursor.step, now) or self._keeper.best_is_due or self._signals.received is not None:
+        if agenda.save_is_due(cursor.step) or self._keeper.best_is_due or self._signals.received is not None:
             self._save(cursor.in_loop)
             self._signals.leave()
         if now >= self._display.next_draw:
@@ -841,7 +887,7 @@ class Run:
 
     def _inner_loop(self, source: Source) -> Iterator[Any]:
         """A loop inside a training step: its batches are prepared, its steps belong to the outer one."""
-        outer = self._count, self._last
+        outer = self._count, self._whole, self._last
         normalize = self._feeder.normalize
         try:
             step = self._cursor.step
@@ -851,10 +897,10 @@ class Run:
                         "two run.batches(...) loops went on side by side, as in zip(): a resumed run could not find both "
                         "places. Loop over one of them, and give its dataset what the other one holds"
                     )
-                self._count = batch.samples
+                self._count, self._whole = batch.samples, batch.whole
                 yield batch.data
         finally:
-            self._count, self._last = outer
+            self._count, self._whole, self._last = outer
             self._feeder.normalize = normalize
 
     def _evaluation_loop(self, source: Source) -> Iterator[Any]:
@@ -870,8 +916,9 @@ class Run:
             for number, batch in enumerate(self._feed(source, 0)):
                 self._share = (number, length)
                 self._count, waited = batch.samples, time.perf_counter() - asked
-                yield batch.data
-                speed.add(batch.samples, waited)
+                if batch.samples:  # else this rank has no part of it
+                    yield batch.data
+                speed.add(batch.whole, waited)
                 asked = time.perf_counter()
                 if asked >= self._display.next_draw:
                     self._draw()

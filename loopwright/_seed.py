@@ -138,6 +138,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def rank_seed(seed: int, rank: int) -> int:
+    """The seed of what a rank draws in its loop, dropout say: rank 0 has the run's own."""
+    return sample_seed(seed, rank, -3) % 2**63 if rank else seed
+
+
 def fresh_seed() -> int:
     """The seed to use when none is given: the one that the user gave torch, or the one that torch started with."""
     return torch.initial_seed() % 2**63

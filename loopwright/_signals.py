@@ -11,7 +11,9 @@ class Signals:
     """Holds the handlers while a run is open. In threads other than the main one it notes nothing."""
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self.received: signal.Signals | None = None  # and is to be obeyed
+        self.noted: signal.Signals | None = None
+        self.waits = False  # whether others decide when what was noted is to be obeyed
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -32,6 +34,9 @@ class Signals:
             raise SystemExit(128 + self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.noted is not None:
+            self.received = self.noted
             self.leave()
-        self.received = signal.Signals(number)
+        self.noted = signal.Signals(number)
+        if not self.waits:
+            self.received = self.noted

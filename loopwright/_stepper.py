@@ -1,6 +1,6 @@
 """Scale, accumulate, clip, step: what stands between a loss and new weights. Knows nothing about loops or data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._cursor import Cursor
+from ._parallel import NotParallel, Parallel
 from ._watch import Watch
 
 
@@ -19,26 +20,45 @@ class Stepper:
     fp16 losses small and leaves equal batches exactly as they are.
     """
 
-    def __init__(self, optimizer: Optimizer, scaler: torch.amp.GradScaler | None, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        scaler: torch.amp.GradScaler | None,
+        watch: Watch | None = None,
+        parallel: Parallel | None = None,
+    ) -> None:
         self._optimizer, self._scaler, self._watch = optimizer, scaler, watch or Watch("log", Cursor())
+        self._parallel = parallel or NotParallel()
+        self.accumulate = 1  # batches a step, as asked for last
         self._batches = self._first = self._samples = 0
         self._clip: float | None = None
         self._scheduler: Any = None
         self._scale: float | None = None  # fp16's, after the last step
         self.norm: Tensor | None = None  # of the last step's gradient, before clipping
 
-    def add(self, loss: Tensor, samples: int, clip: float | None, scheduler: Any) -> None:
-        """Add the gradient of one batch's mean loss."""
-        self._clip, self._scheduler = clip, scheduler
+    def add(
+        self,
+        loss: Tensor,
+        samples: int,
+        clip: float | None,
+        scheduler: Any,
+        *,
+        whole: int | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        """Add the gradient of one batch's mean loss: over ``samples`` of its ``whole`` ones, those of this rank."""
+        own, whole = self._parallel.share(samples, samples if whole is None else whole)
+        self._clip, self._scheduler, self.accumulate = clip, scheduler, accumulate
         if not self._samples:
-            self._first = samples
+            self._first = whole
         self._batches += 1
         if not self._watch.takes(loss):
             return
-        self._samples += samples
-        if samples != self._first:
-            loss = loss * (samples / self._first)
-        (self._scaler.scale(loss) if self._scaler else loss).backward()
+        self._samples += whole
+        if own != self._first:
+            loss = loss * (own / self._first)
+        with self._parallel.weighed():
+            (self._scaler.scale(loss) if self._scaler else loss).backward()
 
     @property
     def batches(self) -> int:
@@ -94,11 +114,12 @@ class Stepper:
     def state_dict(self) -> dict[str, Any]:
         """How far the group is; its gradients are saved with the model's parameters."""
         group = {"batches": self._batches, "first": self._first, "samples": self._samples, "clip": self._clip}
+        group["accumulate"] = self.accumulate
         return group | {"scaler": self._scaler.state_dict() if self._scaler else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._batches, self._first, self._samples = state["batches"], state["first"], state["samples"]
-        self._clip = state["clip"]
+        self._clip, self.accumulate = state["clip"], state.get("accumulate", 1)
         self._scale = None
         if self._scaler and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
@@ -107,18 +128,30 @@ class Stepper:
 class Steppers:
     """One stepper for each registered optimizer, by its name."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, parallel: Parallel) -> None:
         self._steppers: dict[str, Stepper] = {}
-        self._watch = watch
+        self._watch, self._parallel = watch, parallel
+        self._knows_last = False
 
     def add(self, name: str, optimizer: Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-        self._steppers[name] = Stepper(optimizer, scaler, self._watch)
+        self._steppers[name] = Stepper(optimizer, scaler, self._watch, self._parallel)
+
+    def begin_loop(self, knows_last: bool) -> None:
+        """A loop over batches begins; whether its last batch is known to be that."""
+        self._knows_last = knows_last
+
+    def begin_batch(self, samples: int, whole: int, *, last: bool) -> None:
+        """A batch goes to the loop. Between ranks gradients are reduced where a group of batches ends."""
+        steppers = list(self._steppers.values())
+        ends = last or not self._knows_last or len(steppers) != 1 or steppers[0].batches + 1 >= steppers[0].accumulate
+        self._parallel.begin_batch(samples, whole, reduces=ends)
 
     def __getitem__(self, name: str) -> Stepper:
         return self._steppers[name]
 
-    def finish(self) -> None:
+    def finish(self, models: Iterable[nn.Module]) -> None:
         """Step the groups that are short because their loop has ended."""
+        self._parallel.reduce(models)
         for stepper in self._steppers.values():
             if stepper.batches:
                 stepper.step()

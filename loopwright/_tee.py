@@ -47,13 +47,15 @@ class Tee:
         path: the log; it is appended to.
         before: told of each text before it is printed, so that live lines can make room. They are drawn on the original
             stream and so stay out of the log.
+        quiet: what goes to ``sys.stdout`` is not shown.
     """
 
-    def __init__(self, path: Path, before: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, before: Callable[[str], None], *, quiet: bool = False) -> None:
         self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
         self._stdout, self._stderr = sys.stdout, sys.stderr
         self.has_errors = _leads_to(self._stderr, self._log)  # whether what Python says at its end gets there, too
-        sys.stdout = _Stream(self._stdout, self._log, before)  # type: ignore[assignment]
+        self._nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        sys.stdout = _Stream(self._nowhere if quiet else self._stdout, self._log, before)  # type: ignore[assignment]
         sys.stderr = _Stream(self._stderr, self._log, before)  # type: ignore[assignment]
         self._faults = not faulthandler.is_enabled()
         if self._faults:  # a crash below Python leaves its traceback in the log
@@ -71,5 +73,6 @@ class Tee:
             sys.stderr = self._stderr
         if self._faults:
             faulthandler.disable()
+        self._nowhere.close()
         with contextlib.suppress(OSError):
             self._log.close()

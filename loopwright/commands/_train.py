@@ -28,6 +28,8 @@ def add(commands: Any) -> None:
         metavar="REV",
         help="with the code of a commit, branch, tag or RUN; data and run stay where they are",
     )
+    parser.add_argument("--procs", type=int, metavar="N", help="as N processes, a GPU each where there are some")
+    parser.add_argument("--max-restarts", type=int, default=0, metavar="K", help="with --procs: start anew after a death")
     parser.add_argument("--detach", action="store_true", help="train in the background; see also logs, runs, stop")
     parser.set_defaults(function=_run)
 
@@ -39,7 +41,10 @@ def _run(asked: argparse.Namespace) -> int:
         from .._at_commit import train_at
 
         return train_at(asked.commit, asked.settings, _options(asked))
+    if asked.procs is not None:
+        return _start_procs(asked)
     from importlib import import_module
+
 
     settings = read_settings(asked.settings, TASKS)
     recipe = import_module(f"..recipes._{settings.task}", __package__)
@@ -51,6 +56,17 @@ def _run(asked: argparse.Namespace) -> int:
         return 0
     say_done(recipe.train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite), settings.task)
     return 0
+
+
+def _start_procs(asked: argparse.Namespace) -> int:
+    """The same command, several times; what is wrong with the settings is said once, here."""
+    from .._procs import start_procs
+
+    _, more = _folder(asked)
+    options = [option for option in _options(asked) if not option.startswith(("--procs", "--max-restarts"))]
+    return start_procs(
+        "loopwright", ["train", *asked.settings, *more, *options], asked.procs, restarts=asked.max_restarts
+    )
 
 
 def _detach(asked: argparse.Namespace) -> int:
@@ -81,4 +97,5 @@ def _folder(asked: argparse.Namespace) -> tuple[Path, list[str]]:
 
 def _options(asked: argparse.Namespace) -> list[str]:
     options = {"--dry-run": asked.dry_run, "--resume": asked.resume, "--overwrite": asked.overwrite}
-    return [name for name, is_set in options.items() if is_set]
+    procs = [] if asked.procs is None else [f"--procs={asked.procs}", f"--max-restarts={asked.max_restarts}"]
+    return [name for name, is_set in options.items() if is_set] + procs

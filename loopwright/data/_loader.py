@@ -12,6 +12,7 @@ from ._loader_source import LoaderSource
 from ._normalize import Normalize, NormalizeRoles
 from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
+from ._slice import WHOLE, Slice
 from ._source import OwnLoader, Source
 
 
@@ -134,18 +135,28 @@ class Loader(OwnLoader):
         """The batches of any epoch, from the sample at position ``start`` of its order on."""
         return (batch.data for batch in self.loaded_batches(epoch, start=start))
 
-    def loaded_batches(self, epoch: int, *, start: int = 0, seed: int = 0) -> Iterator[LoadedBatch]:
-        """As ``epoch_batches``, with counts. ``seed`` is used where the loader has none of its own."""
-        keys = self._keys(self.seed if self.seed is not None else seed, epoch, start)
+    def loaded_batches(
+        self, epoch: int, *, start: int = 0, seed: int = 0, part: Slice = WHOLE
+    ) -> Iterator[LoadedBatch]:
+        """As ``epoch_batches``, with counts. ``seed`` is used where the loader has none of its own.
+
+        Of each batch only the ``part`` of one rank is made. ``drawn`` and ``whole`` are those of the whole batch, ``count``
+        is 0 where the part is empty and the batch holds a sample that nobody counts.
+        """
+        keys = self._keys(self.seed if self.seed is not None else seed, epoch, start, part)
         engine = self._begun()
         passed_over = 0  # samples of batches in which none was readable
-        for batch in engine.batches(keys):
+        for batch, (whole, own) in zip(engine.batches(keys), keys.sizes(), strict=True):
             if isinstance(batch, LoadFailure):
                 batch.reraise()
             self.skipped.extend(message for message in batch.skipped if message not in self.skipped)
             if batch.count:
-                yield batch._replace(drawn=batch.drawn + passed_over)
+                count = min(batch.count, own)
+                read = whole if part.ranks > 1 else count
+                yield batch._replace(count=count, drawn=whole + passed_over, whole=read)
                 passed_over = 0
+            elif part.ranks > 1:
+                raise DataError(f"none of a rank's {own} samples can be read, and the other ranks wait: {batch.skipped[0]}")
             else:
                 passed_over += batch.drawn
 
@@ -193,9 +204,10 @@ class Loader(OwnLoader):
         self._resumed = False
         return self.epoch, self._drawn
 
-    def _keys(self, seed: int, epoch: int, start: int) -> BatchKeys:
+    def _keys(self, seed: int, epoch: int, start: int, part: Slice) -> BatchKeys:
         indices = self._order.indices(seed, epoch)[start:]
-        return BatchKeys(seed, epoch, indices, batch_size=self.batch_size, count=self._batches_of(len(indices)))
+        count = self._batches_of(len(indices))
+        return BatchKeys(seed, epoch, indices, batch_size=self.batch_size, count=count, part=part)
 
     def _batches_of(self, samples: int) -> int:
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._errors import CheckpointError
+from ._slice import WHOLE, Slice
 from ._source import Batch
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class LoaderSource:
         self._loader = loader
         self.normalize = loader.normalize
         self.draws_here = False  # it puts the generators back
+        self.takes_parts = True
 
     def length(self) -> int | None:
         return len(self._loader)
@@ -26,9 +28,9 @@ class LoaderSource:
     def describe(self) -> str:
         return self._loader.engine
 
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
-        for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed):
-            yield Batch(batch.data, batch.count, batch.drawn)
+    def open(self, epoch: int, seed: int, drawn: int, part: Slice = WHOLE) -> Iterator[Batch]:
+        for batch in self._loader.loaded_batches(epoch, start=drawn, seed=seed, part=part):
+            yield Batch(batch.data, batch.count, batch.whole, batch.drawn)
 
     def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
         return self._loader.names_before(epoch, seed, drawn, back=back)

@@ -12,6 +12,7 @@ import numpy as np
 from .._errors import DataError, LoopwrightError
 from .._seed import SampleRandom, sample_seed, sample_uniforms, seed_globals
 from ._collate import collate
+from ._slice import WHOLE, Slice
 from ._transforms import Cut, Geometry, Joint, Whole, apply, is_pure, leading_geometry
 from ._undecoded import PictureFile
 from ._view import Viewable, copy_part
@@ -32,27 +33,41 @@ class BatchKey(NamedTuple):
 
 
 class BatchKeys:
-    """The keys of an epoch's batches in their order, made one at a time.
+    """The keys of an epoch's batches in their order, made one at a time; of each batch the part of one rank.
+
+    Where that part would be empty it has the batch's first sample, which nobody counts: every rank has as many batches.
 
     >>> list(BatchKeys(0, 0, np.array([2, 0, 1]), batch_size=2, count=2))
     [BatchKey(seed=0, epoch=0, indices=(2, 0)), BatchKey(seed=0, epoch=0, indices=(1,))]
     """
 
-    def __init__(self, seed: int, epoch: int, indices: np.ndarray, *, batch_size: int, count: int) -> None:
-        self._seed, self._epoch, self._indices = seed, epoch, indices
-        self.batch_size, self._count = batch_size, count
+    def __init__(
+        self, seed: int, epoch: int, indices: np.ndarray, *, batch_size: int, count: int, part: Slice = WHOLE
+    ) -> None:
+        self._seed, self._epoch, self._indices, self._part = seed, epoch, indices, part
+        self._stride, self._count = batch_size, count
+        self.batch_size = -(-batch_size // part.ranks)
 
     def __len__(self) -> int:
         return self._count
 
     def after(self, done: int) -> "BatchKeys":
         """The keys behind the first so many."""
-        indices, left = self._indices[done * self.batch_size :], self._count - done
-        return BatchKeys(self._seed, self._epoch, indices, batch_size=self.batch_size, count=left)
+        indices, left = self._indices[done * self._stride :], self._count - done
+        return BatchKeys(self._seed, self._epoch, indices, batch_size=self._stride, count=left, part=self._part)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        for start in range(0, self._count * self.batch_size, self.batch_size):
-            yield BatchKey(self._seed, self._epoch, tuple(self._indices[start : start + self.batch_size].tolist()))
+        for start in range(0, self._count * self._stride, self._stride):
+            indices = self._indices[start : start + self._stride]
+            first, end = self._part.of(len(indices))
+            yield BatchKey(self._seed, self._epoch, tuple(indices[first : max(end, first + 1)].tolist()))
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """How many samples each whole batch has, and how many of them the part has."""
+        for start in range(0, self._count * self._stride, self._stride):
+            whole = min(self._stride, len(self._indices) - start)
+            first, end = self._part.of(whole)
+            yield whole, end - first
 
 
 class LoadedBatch(NamedTuple):
@@ -62,6 +77,7 @@ class LoadedBatch(NamedTuple):
     count: int  # type: ignore[override] - samples that it really holds
     drawn: int  # samples of the order that it used up: count and the skipped ones
     skipped: tuple[str, ...] = ()
+    whole: int = 0  # samples of the batch over all ranks
 
 
 @dataclass(frozen=True)

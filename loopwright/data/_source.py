@@ -1,23 +1,26 @@
 """What ``run.batches`` reads from, and how to resume it: a loader of our own, or any iterable of batches."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from .._nested import leaves
-from .._seed import capture_rng, restore_rng, sample_seed
+from .._seed import capture_rng, preserved_rng, restore_rng, sample_seed, seed_globals
 from ._normalize import Normalize, NormalizeRoles
+from ._slice import WHOLE, Slice
 
 
 class Batch(NamedTuple):
     """What a source gives for one step."""
 
     data: Any
-    samples: int  # that it holds
+    samples: int  # that it holds, and that count
+    whole: int  # the samples of the batch over all ranks
     drawn: int  # samples of the order that it used up
     last: bool = False  # whether it is known already that no other follows
 
@@ -27,6 +30,7 @@ class Source(Protocol):
 
     normalize: Normalize | NormalizeRoles | None
     draws_here: bool  # whether reading a batch may draw from this process's global generators
+    takes_parts: bool  # whether it can make the part of one rank alone; else each makes the whole batch and cuts it
 
     def length(self) -> int | None:
         """Batches an epoch, if known."""
@@ -36,8 +40,8 @@ class Source(Protocol):
         """Who reads, and why they do; nothing where that is the user's own affair."""
         ...
 
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
-        """The batches of an epoch from a place on."""
+    def open(self, epoch: int, seed: int, drawn: int, part: Slice = WHOLE) -> Iterator[Batch]:
+        """The batches of an epoch from a place on; of each batch the part of a rank, where parts are taken."""
         ...
 
     def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
@@ -76,6 +80,7 @@ class IterableSource:
     Such loaders draw their order and their workers' seeds from the global generators when an iteration begins; with
     these put back to what they were then, the replay gives the same batches. A generator of the loader's own
     (``DataLoader(generator=...)``) is seeded from (seed, epoch), since nothing else could put it back.
+    Several ranks make the whole batch each and cut their part of it, unless a ``DistributedSampler`` gave each its own.
     What persistent workers (``DataLoader(persistent_workers=True)``) draw goes on from epoch to epoch, out of reach: with
     random transforms in them a resumed run goes on with other numbers.
     """
@@ -84,6 +89,7 @@ class IterableSource:
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self._batches = batches
+        self.takes_parts = isinstance(getattr(batches, "sampler", None), DistributedSampler)
         self.draws_here = not (isinstance(batches, DataLoader) and batches.num_workers > 0)
         self._rng_at_start: dict[str, Any] | None = None
 
@@ -96,31 +102,47 @@ class IterableSource:
         except TypeError:
             return None
 
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
+    def open(self, epoch: int, seed: int, drawn: int, part: Slice = WHOLE) -> Iterator[Batch]:
         set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
         if set_epoch is not None:  # torch's convention for DistributedSampler
             set_epoch(epoch)
         for generator in own_generators(self._batches):
             generator.manual_seed(sample_seed(seed, epoch, -1) % 2**63)
-        iterator, passed = self._replayed(drawn) if drawn else self._begun()
+        alike = sample_seed(seed, epoch, -2) if part.ranks > 1 else None
+        iterator, passed = self._replayed(drawn // self._ranks(part), alike) if drawn else self._begun(alike)
         length = self.length()
         for number, batch in enumerate(iterator, passed + 1):
             count = count_samples(batch)
-            yield Batch(batch, count, count, number == length)
+            whole = count * self._ranks(part)
+            yield Batch(batch, count, whole, whole, number == length)
 
     def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
         return []
 
-    def _begun(self) -> tuple[Iterator[Any], int]:
-        self._rng_at_start = capture_rng()
-        return iter(self._batches), 0
+    def _ranks(self, part: Slice) -> int:
+        """How many ranks' samples stand behind one of this loader's."""
+        return part.ranks if self.takes_parts else 1
 
-    def _replayed(self, drawn: int) -> tuple[Iterator[Any], int]:
+    def _begun(self, alike: int | None) -> tuple[Iterator[Any], int]:
+        self._rng_at_start = capture_rng()
+        return self._iterated(alike), 0
+
+    def _iterated(self, alike: int | None) -> Iterator[Any]:
+        """An iterator; where several ranks cut the same batches, their order is drawn from a seed that they share."""
+        if alike is None:
+            return iter(self._batches)
+        with preserved_rng():
+            seed_globals(alike)
+            iterator = iter(self._batches)
+            first = list(itertools.islice(iterator, 1))  # samplers draw when they are first asked
+        return itertools.chain(first, iterator)
+
+    def _replayed(self, drawn: int, alike: int | None) -> tuple[Iterator[Any], int]:
         """The iterator behind the first ``drawn`` samples, and how many batches those were."""
         rng_now = capture_rng()
         if self._rng_at_start is not None:
             restore_rng(self._rng_at_start)
-        iterator, batches, samples = iter(self._batches), 0, 0
+        iterator, batches, samples = self._iterated(alike), 0, 0
         while samples < drawn and (batch := next(iterator, None)) is not None:
             batches, samples = batches + 1, samples + count_samples(batch)
         restore_rng(rng_now)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._normalize import Normalize, NormalizeRoles
 from ._samples import LoadedBatch
 from ._shard_walk import START, WalkPlace
+from ._slice import WHOLE, Slice
 from ._source import Batch
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class StreamSource:
         self._stream = stream
         self.normalize: Normalize | NormalizeRoles | None = stream.normalize
         self.draws_here = False  # it puts the generators back
+        self.takes_parts = False
         self._places: collections.deque[WalkPlace] = collections.deque(maxlen=3)
 
     def length(self) -> int | None:
@@ -30,14 +32,14 @@ class StreamSource:
     def describe(self) -> str:
         return self._stream.engine
 
-    def open(self, epoch: int, seed: int, drawn: int) -> Iterator[Batch]:
+    def open(self, epoch: int, seed: int, drawn: int, part: Slice = WHOLE) -> Iterator[Batch]:
         start = next((place for place in self._places if place.position == drawn), START) if drawn else START
         for batch, place in self._stream.loaded_batches(
             epoch, start=start, pass_over=drawn - start.position, seed=seed
         ):
             assert isinstance(batch, LoadedBatch)
             self._places.append(place)
-            yield Batch(batch.data, batch.count, batch.drawn)
+            yield Batch(batch.data, batch.count, batch.count, batch.drawn)
 
     def names(self, epoch: int, seed: int, drawn: int, *, back: int) -> list[str]:
         return []

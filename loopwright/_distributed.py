@@ -1,0 +1,175 @@
+"""``Ranks``: the processes that train together, as torchrun starts them, and what they say to each other outside of training.
+
+One process is the small case: ``OneRank`` answers the same questions and waits for nobody, so nothing else asks which
+of the two there is.
+"""
+
+import datetime
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ._errors import LoopwrightError, RunError
+
+Said = TypeVar("Said")
+
+RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
+PATIENCE = datetime.timedelta(minutes=30)  # for a rank that is late
+
+
+class Position(NamedTuple):
+    """Which of the processes this one is: of all, and of those on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+
+def position() -> Position:
+    """As torchrun's environment variables say; the only process where they do not.
+
+    Raises ``RunError`` where they make no sense.
+    """
+    told = [os.environ.get(name) for name in (RANK, SIZE)]
+    if None in told:
+        return Position()
+    try:
+        rank, size = (int(value or "") for value in told)
+        local = Position(rank, size, int(os.environ.get(LOCAL_RANK, 0)), int(os.environ.get(LOCAL_SIZE, 1)))
+    except ValueError:
+        raise RunError(f"{RANK}={told[0]!r} and {SIZE}={told[1]!r} are no ranks: let torchrun set them") from None
+    if not 0 <= rank < size:
+        raise RunError(f"{RANK}={rank} is not below {SIZE}={size}: let torchrun set them")
+    return local
+
+
+class Ranks(Protocol):
+    """All processes of a training, seen from one of them. Every method is called by all of them, in the same order."""
+
+    position: Position
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one writes the run's folder: rank 0."""
+        ...
+
+    def open(self) -> None:
+        """Find the others."""
+        ...
+
+    def close(self) -> None: ...
+
+    def from_main(self, ask: Callable[[], Said]) -> Said:
+        """What rank 0 finds, on every rank; its error too."""
+        ...
+
+    def after_main(self, do: Callable[[], Said]) -> Said:
+        """Each rank does it; the others when rank 0 has, or not at all where that went wrong."""
+        ...
+
+    def gather(self, value: Said) -> list[Said]:
+        """What each rank says, in the order of the ranks: plain values."""
+        ...
+
+
+class OneRank:
+    """The only process."""
+
+    position = Position()
+    is_main = True
+
+    def open(self) -> None:
+        """There are no others."""
+
+    def close(self) -> None:
+        """There are no others."""
+
+    def from_main(self, ask: Callable[[], Said]) -> Said:
+        return ask()
+
+    def after_main(self, do: Callable[[], Said]) -> Said:
+        return do()
+
+    def gather(self, value: Said) -> list[Said]:
+        return [value]
+
+
+class ManyRanks:
+    """One of several processes.
+
+    What they say goes through gloo, on the CPU, so it waits for no device and its order is that of the ranks.
+    """
+
+    def __init__(self, place: Position) -> None:
+        self.position = place
+        self._group: Any = None
+        self._opened = False
+
+    @property
+    def is_main(self) -> bool:
+        return self.position.rank == 0
+
+    def open(self) -> None:
+        import torch
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            dist.init_process_group(backend, timeout=PATIENCE)
+            self._opened = True
+        if (found := dist.get_world_size()) != self.position.size:
+            raise RunError(f"{SIZE} says {self.position.size} processes and torch's group has {found}: which is it?")
+        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+
+    def close(self) -> None:
+        import torch.distributed as dist
+
+        if self._opened and dist.is_initialized():
+            dist.destroy_process_group()
+        self._group, self._opened = None, False
+
+    def from_main(self, ask: Callable[[], Said]) -> Said:
+        import torch.distributed as dist
+
+        told: list[Any] = [None]
+        failure: BaseException | None = None
+        if self.is_main:
+            try:
+                told = [(ask(), None)]
+                pickle.dumps(told)
+            except BaseException as error:
+                failure, told = error, [(None, _plain(error))]
+        dist.broadcast_object_list(told, src=0, group=self._group)
+        if failure is not None:
+            raise failure
+        value, complaint = told[0]
+        if complaint is not None:
+            kind, message = complaint
+            raise kind(message)
+        return value
+
+    def after_main(self, do: Callable[[], Said]) -> Said:
+        done: list[Said] = []
+        self.from_main(lambda: done.append(do()))
+        return done[0] if self.is_main else do()
+
+    def gather(self, value: Said) -> list[Said]:
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.position.size
+        dist.all_gather_object(found, value, group=self._group)
+        return found
+
+
+def _plain(error: BaseException) -> tuple[type[Exception], str]:
+    """An error of rank 0 as it can be raised elsewhere: one of ours as it is."""
+    kind = type(error)
+    return (kind if issubclass(kind, LoopwrightError) else RunError), f"rank 0: {error or kind.__name__}"
+
+
+def ranks_here() -> OneRank | ManyRanks:
+    """The processes that this one was started with."""
+    place = position()
+    return OneRank() if place.size == 1 else ManyRanks(place)

@@ -1,0 +1,208 @@
+"""``Parallel``: one model on several ranks: its gradients are averaged over all samples, its buffers are rank 0's.
+
+Knows nothing of loops. Source of the method: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
+Training", VLDB 2020, whose implementation, torch's, does the work.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ._distributed import Position
+from ._errors import ConfigError
+
+
+class Parallel(Protocol):
+    """What stands between the loop's batches and the gradients of all ranks."""
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The model to call."""
+        ...
+
+    def begin_batch(self, samples: int, whole: int, *, reduces: bool) -> None:
+        """A batch goes to the loop: of its ``whole`` samples this rank has ``samples``; whether its gradients are to be
+        reduced by its backward pass."""
+        ...
+
+    def share(self, samples: int, whole: int) -> tuple[int, int]:
+        """The weight of this rank's part in a mean of means over ranks, and that of a part of the usual size."""
+        ...
+
+    def weighed(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, a loss is weighed already."""
+        ...
+
+    def reduce(self, models: Iterable[nn.Module]) -> None:
+        """Average gradients that no backward pass has reduced yet."""
+        ...
+
+    def same_buffers(self, models: Iterable[nn.Module]) -> None:
+        """Give every rank the buffers of rank 0."""
+        ...
+
+
+class NotParallel:
+    """One process."""
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        return model
+
+    def begin_batch(self, samples: int, whole: int, *, reduces: bool) -> None:
+        pass
+
+    def share(self, samples: int, whole: int) -> tuple[int, int]:
+        return samples, whole
+
+    def weighed(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def reduce(self, models: Iterable[nn.Module]) -> None:
+        pass
+
+    def same_buffers(self, models: Iterable[nn.Module]) -> None:
+        pass
+
+
+class Replicas:
+    """A copy of each model on every rank: torch's ``DistributedDataParallel``, made to weigh short batches right.
+
+    The gradient is the mean over all samples of a batch, also where ranks have different numbers of them: each rank's
+    counts as its samples times the ranks over all samples, which is 1 where they have equal ones.
+    """
+
+    def __init__(self, place: Position, *, sync_batch_norm: bool = False) -> None:
+        self._place, self._sync_batch_norm = place, sync_batch_norm
+        self._factor = 1.0
+        self._reduces = True
+        self._left = False  # whether gradients are there that were not reduced
+        self._replicas: list[Replica] = []
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        if self._sync_batch_norm:
+            if device.type == "cpu":
+                raise ConfigError("sync_batch_norm=True: torch has it for GPUs only; leave it out on the CPU")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            return model
+        with _unheard():
+            _warned_once()
+        replica = Replica(model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True)
+        replica.register_comm_hook(None, self._averaged)
+        self._replicas.append(replica)
+        return replica
+
+    def begin_batch(self, samples: int, whole: int, *, reduces: bool) -> None:
+        own, usual = self.share(samples, whole)
+        self._factor, self._reduces = own / usual if usual else 1.0, reduces
+        self._left = self._left or not reduces
+        for replica in self._replicas:
+            replica.require_backward_grad_sync = reduces
+
+    def share(self, samples: int, whole: int) -> tuple[int, int]:
+        return samples * self._place.size, whole
+
+    @contextlib.contextmanager
+    def weighed(self) -> Iterator[None]:
+        before, self._factor = self._factor, 1.0
+        try:
+            yield
+        finally:
+            self._factor = before
+            if self._reduces:
+                self._left = False
+
+    def reduce(self, models: Iterable[nn.Module]) -> None:
+        if not self._left:
+            return
+        self._left = False
+        for model in models:
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(self._place.size)
+                    dist.all_reduce(parameter.grad)
+
+    def same_buffers(self, models: Iterable[nn.Module]) -> None:
+        for model in models:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def _averaged(self, _: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        gradients = bucket.buffer()
+        if self._factor != 1.0:
+            gradients.mul_(self._factor)
+        gradients.div_(self._place.size)
+        future = dist.all_reduce(gradients, async_op=True).get_future()  # type: ignore[union-attr]
+        return future.then(_value)
+
+
+def _value(future: torch.futures.Future[Sequence[Tensor]]) -> Tensor:
+    return future.value()[0]
+
+
+@functools.cache
+def _warned_once() -> None:
+    """Have torch say now what it says once: that looking for unused parameters costs time. It keeps the buckets as they
+    are, which is worth it."""
+    tiny = DistributedDataParallel(nn.Linear(1, 1), find_unused_parameters=True)
+    tiny(torch.zeros(1, 1)).sum().backward()
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Nothing that is written to stderr below Python is shown."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class Replica(DistributedDataParallel):
+    """A model on one of several ranks that is used like the model itself: its attributes, and its parameters' names.
+
+    Its buckets stay as they are first made (``find_unused_parameters``): a resumed run then adds up in the same order.
+    Buffers are rank 0's whenever a training batch goes through; in an evaluation ranks may have different numbers of
+    batches, so there nobody waits for anybody.
+    """
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        self.require_forward_param_sync = self.training and torch.is_grad_enabled()
+        return super().forward(*inputs, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+    def state_dict(self, *arguments: Any, **named: Any) -> Any:
+        return self.module.state_dict(*arguments, **named)
+
+    def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
+        return self.module.load_state_dict(*arguments, **named)
+
+    def named_parameters(self, *arguments: Any, **named: Any) -> Any:
+        return self.module.named_parameters(*arguments, **named)
+
+    def named_buffers(self, *arguments: Any, **named: Any) -> Any:
+        return self.module.named_buffers(*arguments, **named)
+
+    def named_modules(self, *arguments: Any, **named: Any) -> Any:
+        return self.module.named_modules(*arguments, **named)
+
+
+def parallel_of(place: Position, *, sync_batch_norm: bool = False) -> Parallel:
+    """How a model is trained where so many processes are."""
+    return NotParallel() if place.size == 1 else Replicas(place, sync_batch_norm=sync_batch_norm)

@@ -1,0 +1,60 @@
+"""``start_procs``: a command as several processes of this machine, which find each other; torch's elastic agent starts them.
+
+A process that dies ends the others, and all are started again as often as was asked for: each start goes on from the
+run's last checkpoint.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from ._cores import cores
+from ._errors import ConfigError
+
+_THREADS = "OMP_NUM_THREADS"
+
+
+def start_procs(
+    module: str, arguments: Sequence[str], procs: int, *, restarts: int = 0, tell: Callable[[str], object] = print
+) -> int:
+    """Run ``python -m MODULE ARGUMENTS`` ``procs`` times and wait for all.
+
+    Args:
+        restarts: how often all are started again when one has died.
+        tell: takes lines for the user.
+
+    Returns:
+        0, or the exit code of the process that failed first; 128 and more where a signal ended it.
+    """
+    if procs < 1:
+        raise ConfigError(f"procs must be 1 or more. Found: {procs}")
+    if restarts < 0:
+        raise ConfigError(f"max-restarts must be 0 or more. Found: {restarts}")
+    os.environ.setdefault(_THREADS, str(max(1, cores() // procs)))  # read by torch when it is imported
+    from torch.distributed.elastic.agent.server.api import SignalException  # type: ignore[reportPrivateImportUsage]
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=procs,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=str(os.getpid()),
+        max_restarts=restarts,
+        monitor_interval=0.1,
+    )
+    tell(f"procs      {procs} processes, {os.environ[_THREADS]} threads each")
+    try:
+        elastic_launch(config, sys.executable)("-u", "-m", module, *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = failure.exitcode
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        tell(f"failed     rank {rank} (process {failure.pid}) was the first: {how}; its own words stand above")
+        return 128 - code if code < 0 else code
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0
