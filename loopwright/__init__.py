@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._config import load_config as load_config
     from ._demo import demo_photos as demo_photos
     from ._device import choose_compute as choose_compute
+    from ._distributed import is_main as is_main
     from ._errors import CheckpointError as CheckpointError
     from ._errors import ConfigError as ConfigError
     from ._errors import DataError as DataError
@@ -189,6 +190,7 @@ _WHERE = {
     "_checkpoints": ["Checkpoints", "Entry", "read_checkpoint"],
     "_config": ["load_config"],
     "_demo": ["demo_photos"],
+    "_distributed": ["is_main"],
     "_device": ["choose_compute"],
     "_errors": [
         "CheckpointError", "ConfigError", "DataError", "LoopwrightError", "MissingExtra", "NonFiniteError",

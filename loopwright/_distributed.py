@@ -1,4 +1,4 @@
-"""``Ranks``: the processes that train together, as torchrun starts them, and what they say to each other outside of training.
+"""``Ranks``: the processes that train together, as torchrun starts them, and what they tell each other beside training.
 
 One process is the small case: ``OneRank`` answers the same questions and waits for nobody, so nothing else asks which
 of the two there is.
@@ -43,6 +43,17 @@ def position() -> Position:
     if not 0 <= rank < size:
         raise RunError(f"{RANK}={rank} is not below {SIZE}={size}: let torchrun set them")
     return local
+
+
+def is_main() -> bool:
+    """Whether this process speaks for all that train together: rank 0, or the only one.
+
+    For what a program does beside its run, such as printing a table at its end.
+
+    >>> is_main()
+    True
+    """
+    return position().rank == 0
 
 
 class Ranks(Protocol):

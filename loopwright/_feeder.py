@@ -99,6 +99,8 @@ def _normalize(plain: list[list[float]] | None) -> Normalize | None:
 
 def _is_bytes(tensor: Tensor) -> bool:
     return tensor.dtype == torch.uint8 and tensor.ndim == 4
+
+
 def _cut(batch: Batch, part: Slice) -> Batch:
     """A rank's part of a batch that was made whole; where it is empty, the first sample, which nobody counts."""
     first, end = part.of(batch.samples)

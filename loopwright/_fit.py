@@ -160,6 +160,7 @@ def fit(
     val_loader = None if val is None else _as_loader(val, 4 * batch_size, val_transform, workers, normalize)
     watched = best if val_loader is not None else "train/loss"
     folder = Path(run) if run is not None else free_folder("runs/fit")
+    given = model
     with Run(folder, **run_options) as live:
         model = live.prepare(model)
         unfreezing = None if unfreeze is None else Unfreezing(model, unfreeze)
@@ -211,7 +212,7 @@ def fit(
     if average is not None and average.updates:
         average.copy_to(model)
     _switch(optimizer, "eval")
-    return Fitted(model, live.folder, kept, read_metrics(live.folder))
+    return Fitted(given, live.folder, kept, read_metrics(live.folder))
 
 
 class _Step:

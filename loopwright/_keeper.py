@@ -300,7 +300,9 @@ class Keeper:
         else:
             own = {"rng": state["rng"], "ledger": Ledger.merge([one["ledger"] for one in saved])}
         parts["ledger"] = own["ledger"]
-        return {**state, "parts": parts, "rng": own["rng"], "parted": len(saved) != size and rank > 0}
+        mark = 0 if rank else state["metrics_mark"]
+        parted = len(saved) != size and rank > 0
+        return {**state, "parts": parts, "rng": own["rng"], "metrics_mark": mark, "parted": parted}
 
     def check_arrived(self) -> None:
         """An epoch must not end before the place of its checkpoint was reached."""

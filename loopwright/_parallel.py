@@ -200,7 +200,9 @@ class Replica(DistributedDataParallel):
         return self.module.named_buffers(*arguments, **named)
 
     def named_modules(self, *arguments: Any, **named: Any) -> Any:
-        return self.module.named_modules(*arguments, **named)
+        """Itself, for its mode, then the model's."""
+        yield "", self
+        yield from self.module.named_modules(*arguments, **named)
 
 
 def parallel_of(place: Position, *, sync_batch_norm: bool = False) -> Parallel:

@@ -199,6 +199,8 @@ class Run:
 
     def _open(self) -> None:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
+        if not self._ranks.is_main:
+            self._record.cut(0)  # what it says of its life before helps nobody
         self._open_checkpoints()
         resumes, changed, begun_with = self._ranks.from_main(self._decide)
         self._open_checkpoints()  # as rank 0 left them
@@ -394,6 +396,7 @@ class Run:
         self._keeper.settle()
         if self._trained and not self._keeper.is_saved():
             self._save(Place(self._cursor.epoch, 0, 0), surely=True)
+        self._ranks.gather(None)  # what rank 0 writes is there for all that come out of the run
         self._signals.leave()
 
     def _farewell(self, error: BaseException) -> dict[str, Any]:
@@ -631,7 +634,8 @@ class Run:
         self._check_open("log_images")
         _check_numbers(most=most, columns=columns, keep=keep)
         step, epoch = self._cursor.step, self._cursor.epoch
-        if self._cursor.target is not None or not self._ranks.is_main or not self._pictures.is_due(name, every, step, epoch):
+        passes = self._cursor.target is not None or not self._ranks.is_main
+        if passes or not self._pictures.is_due(name, every, step, epoch):
             return False
         self._display.print(self._pictures.messages())
         several = isinstance(pictures, Mapping) or getattr(output, "ndim", 0) == 4
@@ -829,7 +833,9 @@ class Run:
                         if self._boundary(asked):
                             break
                         asked = clock()
-            self._steppers.finish(self._keeper.registry.models().values())  # where the loop's length was not known, its last group may be short
+            self._steppers.finish(
+                self._keeper.registry.models().values()
+            )  # where the loop's length was not known, its last group may be short
         finally:
             if self._source is source:
                 self._leave_loop()

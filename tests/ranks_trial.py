@@ -1,6 +1,6 @@
 """A small training that tests start on several ranks: prints nothing, writes what it saw and its weights.
 
-    python tests/ranks_trial.py FOLDER '{"batch": 10, ...}'
+python tests/ranks_trial.py FOLDER '{"batch": 10, ...}'
 """
 
 import json
@@ -41,12 +41,11 @@ def train(folder: Path, settings: dict) -> None:
     torch.manual_seed(0)
     seen = open(folder.parent / f"seen-{rank}.jsonl", "a")  # noqa: SIM115
     with lw.Run(folder, **options) as run:
-        model = run.prepare(
-            nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16) if told.get("norm") else nn.ReLU(), nn.Dropout(told["dropout"]), nn.Linear(16, 3))
-        )
+        middle = nn.BatchNorm1d(16) if told.get("norm") else nn.ReLU()
+        model = run.prepare(nn.Sequential(nn.Linear(8, 16), middle, nn.Dropout(told["dropout"]), nn.Linear(16, 3)))
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         run.register(model=model, optimizer=optimizer)
-        for epoch in run.epochs(told["epochs"]):
+        for _ in run.epochs(told["epochs"]):
             for inputs, targets, index in run.batches(train):
                 counted = run._count if run._count else 0
                 seen.write(json.dumps([run.global_step, index[:counted].tolist()]) + "\n")
@@ -70,7 +69,7 @@ def train(folder: Path, settings: dict) -> None:
                     confusion.update(output, targets)
                 run.log(confusion=confusion)
             run.keep_best("val/loss")
-    torch.save({name: value for name, value in model.state_dict().items()}, folder.parent / f"weights-{rank}.pt")
+    torch.save(dict(model.state_dict()), folder.parent / f"weights-{rank}.pt")
 
 
 if __name__ == "__main__":

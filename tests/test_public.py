@@ -18,7 +18,7 @@ TrainedModel
 Transform Unfreezing Verdict View WandB balanced_weights build_loss build_mix build_model build_optimizer build_scheduler
 build_transform check
 choose_compute collate demo_photos direction_of distillation_loss eject evaluate evaluation_weights export find_lr fit
-fit_batch free_folder freeze hold_out inspect_data k_fold layer_hooks layer_order load_config load_weights map_nested
+fit_batch free_folder freeze hold_out inspect_data is_main k_fold layer_hooks layer_order load_config load_weights map_nested
 mean_std open_data open_model open_picture pack pack_folder param_groups picture_grid predict prediction_sheet profile
 psnr read_checkpoint read_metrics read_run read_table record_layers replay report reproduce seed_everything
 small_resnet ssim steps_per summary sweep sync takes_metric topk_accuracy total_steps unfreeze update_batch_norm

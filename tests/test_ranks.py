@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,12 @@ def start(folder: Path, ranks: int, attempt: int = 0, **settings: Any) -> list[i
         places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
         os.environ |= {name: str(value) for name, value in places.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        with open(folder / f"out-{attempt}-{rank}.txt", "w") as out:
-            os.dup2(out.fileno(), 1)
-            os.dup2(out.fileno(), 2)
-        train(folder / "run", settings)
+        with open(folder / f"out-{attempt}-{rank}.txt", "w") as out, redirect_stdout(out), redirect_stderr(out):
+            try:
+                train(folder / "run", settings)
+            except BaseException:
+                traceback.print_exc()
+                raise
 
     return [forked(lambda rank=rank: live(rank)) for rank in range(ranks)]
 
@@ -169,11 +173,10 @@ def test_one_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path) -> None:
     while not seen.exists() or len(seen.read_text().splitlines()) < 20:
         pass
     os.kill(pids[1], signal.SIGTERM)
-    codes = {}
-    for _ in pids:
-        pid, status = os.wait()
-        codes[pid] = os.waitstatus_to_exitcode(status)
-    assert set(codes.values()) == {128 + signal.SIGTERM}
+    for pid in pids:
+        os.waitpid(pid, 0)
+    texts = [(tmp_path / f"out-0-{rank}.txt").read_text() for rank in range(2)]
+    assert all(f"SystemExit: {128 + signal.SIGTERM}" in text for text in texts), texts
     assert lw.read_run(tmp_path / "run")["state"] == "stopped"
     counts = [len((tmp_path / f"seen-{rank}.jsonl").read_text().splitlines()) for rank in range(2)]
     assert counts[0] == counts[1] == lw.read_run(tmp_path / "run")["step"]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._distributed import is_main
 from .._errors import ConfigError
 from ._done import say_done
 from ._given import read_settings
@@ -29,7 +30,9 @@ def add(commands: Any) -> None:
         help="with the code of a commit, branch, tag or RUN; data and run stay where they are",
     )
     parser.add_argument("--procs", type=int, metavar="N", help="as N processes, a GPU each where there are some")
-    parser.add_argument("--max-restarts", type=int, default=0, metavar="K", help="with --procs: start anew after a death")
+    parser.add_argument(
+        "--max-restarts", type=int, default=0, metavar="K", help="with --procs: start anew after a death"
+    )
     parser.add_argument("--detach", action="store_true", help="train in the background; see also logs, runs, stop")
     parser.set_defaults(function=_run)
 
@@ -45,7 +48,6 @@ def _run(asked: argparse.Namespace) -> int:
         return _start_procs(asked)
     from importlib import import_module
 
-
     settings = read_settings(asked.settings, TASKS)
     recipe = import_module(f"..recipes._{settings.task}", __package__)
     if asked.dry_run:
@@ -54,7 +56,9 @@ def _run(asked: argparse.Namespace) -> int:
         print(config_text(settings), end="\n\n")
         print("\n".join(recipe.dry_run(settings)))
         return 0
-    say_done(recipe.train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite), settings.task)
+    fitted = recipe.train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite)
+    if is_main():
+        say_done(fitted, settings.task)
     return 0
 
 

@@ -156,7 +156,9 @@ class Loader(OwnLoader):
                 yield batch._replace(count=count, drawn=whole + passed_over, whole=read)
                 passed_over = 0
             elif part.ranks > 1:
-                raise DataError(f"none of a rank's {own} samples can be read, and the other ranks wait: {batch.skipped[0]}")
+                raise DataError(
+                    f"none of a rank's {own} samples can be read, and the other ranks wait: {batch.skipped[0]}"
+                )
             else:
                 passed_over += batch.drawn
 

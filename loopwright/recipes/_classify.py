@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._by_epoch import ByEpoch
+from .._distributed import is_main
 from .._fit import Fitted, fit
 from .._metrics import topk_accuracy
 from .._run import Run
@@ -105,7 +106,8 @@ def train(settings: TrainSettings, **run_options: Any) -> Fitted:
         **fit_options(settings),
         **run_options,
     )
-    write_sheet(fitted, pieces)
+    if is_main():
+        write_sheet(fitted, pieces)
     return fitted
 
 
