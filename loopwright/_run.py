@@ -37,10 +37,10 @@ from ._keeper import Keeper
 from ._ledger import Ledger
 from ._meetings import meetings_of
 from ._memory import out_of_memory_note
+from ._parallel import parallel_of
 from ._picture_batch import Scale, take
 from ._picture_log import PictureLog, forget_pictures
 from ._picture_rows import evenly, given_scale, scale_of_batches
-from ._parallel import parallel_of
 from ._progress import choose_screen
 from ._record import CHECKPOINTS, CONFIG, LOG, RANKS, RUN, Record
 from ._registry import Registry

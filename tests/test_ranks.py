@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import forked
 from ranks_trial import train
 
 import loopwright as lw
+from conftest import forked
 from loopwright.data._slice import Slice
 
 CLOSE = 2e-7  # of weights near 1: a sum of four floats in another order, over 18 steps
