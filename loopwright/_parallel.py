@@ -23,6 +23,8 @@ from ._errors import ConfigError
 class Parallel(Protocol):
     """What stands between the loop's batches and the gradients of all ranks."""
 
+    together: bool  # whether other ranks wait for this one's backward pass
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model to call."""
         ...
@@ -52,6 +54,8 @@ class Parallel(Protocol):
 class NotParallel:
     """One process."""
 
+    together = False
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         return model
 
@@ -77,6 +81,8 @@ class Replicas:
     The gradient is the mean over all samples of a batch, also where ranks have different numbers of them: each rank's
     counts as its samples times the ranks over all samples, which is 1 where they have equal ones.
     """
+
+    together = True
 
     def __init__(self, place: Position, *, sync_batch_norm: bool = False) -> None:
         self._place, self._sync_batch_norm = place, sync_batch_norm

@@ -52,7 +52,10 @@ class Stepper:
         if not self._samples:
             self._first = whole
         self._batches += 1
-        if not self._watch.takes(loss):
+        together = (
+            self._parallel.together and self._watch.leaves_out
+        )  # the gradient decides: it is the same on all ranks
+        if not together and not self._watch.takes(loss):
             return
         self._samples += whole
         if own != self._first:

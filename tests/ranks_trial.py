@@ -4,6 +4,7 @@ python tests/ranks_trial.py FOLDER '{"batch": 10, ...}'
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def train(folder: Path, settings: dict) -> None:
     train = lw.Loader(Numbered(told["samples"]), told["batch"], shuffle=True, workers=0)
     val = lw.Loader(Numbered(23), told["batch"], workers=0)
     options = {"save_every": told.get("save_every", "4 steps"), "report_every": "3 steps", "device": "cpu", "seed": 0}
+    options["nonfinite"] = told.get("nonfinite", "stop")
     torch.manual_seed(0)
     seen = open(folder.parent / f"seen-{rank}.jsonl", "a")  # noqa: SIM115
     with lw.Run(folder, **options) as run:
@@ -54,6 +56,8 @@ def train(folder: Path, settings: dict) -> None:
                     (folder.parent / "died").touch()
                     os.kill(os.getpid(), 9)
                 loss = nn.functional.cross_entropy(model(inputs), targets)
+                if told.get("nan_at") == [rank, run.global_step]:
+                    loss = loss * math.nan
                 if told["by_hand"]:
                     loss.backward()
                     optimizer.step()

@@ -180,3 +180,11 @@ def test_one_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path) -> None:
     assert lw.read_run(tmp_path / "run")["state"] == "stopped"
     counts = [len((tmp_path / f"seen-{rank}.jsonl").read_text().splitlines()) for rank in range(2)]
     assert counts[0] == counts[1] == lw.read_run(tmp_path / "run")["step"]
+
+
+def test_a_step_that_one_rank_cannot_take_is_left_out_by_all(tmp_path: Path) -> None:
+    one = trained(tmp_path / "one", 1, nonfinite="skip", nan_at=[0, 5])
+    two = trained(tmp_path / "two", 2, nonfinite="skip", nan_at=[1, 5])
+    assert distance(one, two) < CLOSE
+    told = [line for line in means(two) if line["kind"] == "left_out"]
+    assert [line["step"] for line in told] == [5]
