@@ -15,6 +15,7 @@ from ._errors import LoopwrightError, RunError
 Said = TypeVar("Said")
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 PATIENCE = datetime.timedelta(minutes=30)  # for a rank that is late
 
 
@@ -128,7 +129,10 @@ class ManyRanks:
 
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            dist.init_process_group(backend, timeout=PATIENCE)
+            # Addresses of an attempt before lie in the store that the agent keeps: torch 2.15 would wait for the dead.
+            store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+            store = dist.PrefixStore(f"attempt {os.environ.get(ATTEMPT, 0)}", store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
             self._opened = True
         if (found := dist.get_world_size()) != self.position.size:
             raise RunError(f"{SIZE} says {self.position.size} processes and torch's group has {found}: which is it?")

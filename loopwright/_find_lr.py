@@ -20,8 +20,8 @@ from ._errors import ConfigError, NonFiniteError
 from ._feeder import Feeder
 from ._found_lr import FoundLR, Mode, judge_ramps, judge_runs, no_suggestion, rounded
 from ._lr_curve import LRCurve, Reading, read_ramps, smooth
-from ._lr_tolerance import tolerance
 from ._lr_dial import Dial
+from ._lr_tolerance import tolerance
 from ._mentioned import mentioned, modules_with
 from ._ramp import Spacing, chosen_rates, ramp
 from ._seed import sample_seed, seed_everything

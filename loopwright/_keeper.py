@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ._agenda import Agenda
 from ._available import available_memory
-from ._checkpoints import Checkpoints, Entry, Mode, read_checkpoint
+from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._distributed import Ranks
 from ._errors import CheckpointError, RunError
@@ -246,7 +246,7 @@ class Keeper:
 
     def go_back_to(self, entry: Entry) -> None:
         """Set the counters and cut the record to a checkpoint; what is registered follows when the run arrives there."""
-        state = self._of_this_rank(read_checkpoint(self._checkpoints.folder / entry.name, only="run"))
+        state = self._of_this_rank(self._checkpoints.load(entry.name, only="run"))
         self.resumed_from, self.saved_step = entry, entry.step
         self._cursor.load_state_dict(state["cursor"])
         self._ledger.load_state_dict(state["parts"]["ledger"])
@@ -257,7 +257,7 @@ class Keeper:
     def restore(self, name: str) -> None:
         """Give one registered object its state, ahead of the arrival."""
         folder = self._folder()
-        self.registry.restore(name, read_checkpoint(folder, only=name), f"{folder}/{name}.pt")
+        self.registry.restore(name, self._checkpoints.load(folder.name, only=name), f"{folder}/{name}.pt")
 
     def check_registered(self) -> None:
         """All that the checkpoint holds must have been registered again."""
@@ -271,7 +271,7 @@ class Keeper:
         What the code did on the way here, such as stepping a scheduler between two loops, is undone by it.
         """
         folder = self._folder()
-        states = read_checkpoint(folder)
+        states = self._checkpoints.load(folder.name)
         state = self._of_this_rank(states["run"])
         self.registry.restore_all(states, str(folder))
         for name, part in self._parts.items():
