@@ -126,12 +126,14 @@ class ManyRanks:
     def open(self) -> None:
         import torch
         import torch.distributed as dist
+        from torch._C._distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             # Addresses of an attempt before lie in the store that the agent keeps: torch 2.15 would wait for the dead.
-            store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-            store = dist.PrefixStore(f"attempt {os.environ.get(ATTEMPT, 0)}", store)
+            store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+            store = PrefixStore(f"attempt {os.environ.get(ATTEMPT, 0)}", store)
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
             self._opened = True
         if (found := dist.get_world_size()) != self.position.size:

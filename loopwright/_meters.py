@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -229,7 +229,7 @@ def _together(ranks: Sequence[Mapping[str, _Sums]]) -> Mapping[str, _Sums]:
     total: dict[str, _Sums] = {}
     for sums in ranks:
         for name, one in sums.items():
-            total[name] = one if name not in total else total[name].plus(one)
+            total[name] = one if name not in total else cast(_Sums, total[name].plus(one))
     return total
 
 
