@@ -54,6 +54,7 @@ def test_the_best_run_of_each_configuration_shows_its_first_newest_and_one_betwe
     assert all(abs(gray - step) < 4 for gray, step in zip(grays, [10, 30, 50] * 2, strict=True))
 
 
+@pytest.mark.slow
 def test_all_pictures_together_are_bounded(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.effect_noise((700, 900), 90).convert("RGB").save(stream, "PNG", compress_level=1)

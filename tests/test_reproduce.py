@@ -152,6 +152,7 @@ def test_a_changed_picture_and_another_machine_are_named(code: Path, first: Path
     assert not (found.folder / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_without_recorded_code_the_present_is_run_and_that_is_said(code: Path, first: Path) -> None:
     known = json.loads((first / "environment.json").read_text())
     known["code"] = {"commit": None, "note": "not a git repository"}
@@ -239,6 +240,7 @@ def _cli(*arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "loopwright", "train", *arguments])
 
 
+@pytest.mark.slow
 def test_a_commit_is_trained_beside_the_present_code(trained: Path) -> None:
     before = bytes_below(trained)
     started = [_cli("--commit", "v1", "a.yaml", "run=runs/v1"), _cli("a.yaml", "run=runs/now")]  # at once
