@@ -140,7 +140,11 @@ class Replicas:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def _averaged(self, _: Any, bucket: Any) -> torch.futures.Future[Tensor]:
+    def _averaged(
+        self,
+        _: Any,
+        bucket: dist.GradBucket,  # type: ignore[reportPrivateImportUsage] - torch looks at this very name
+    ) -> torch.futures.Future[Tensor]:
         gradients = bucket.buffer()
         if self._factor != 1.0:
             gradients.mul_(self._factor)

@@ -40,6 +40,7 @@ METRICS, SPEED, LOG, CHECKPOINTS = "metrics.jsonl", "speed.jsonl", "log.txt", "c
 NONFINITE, REPLAYS, CLASSES, START = "nonfinite.json", "replays", "classes.json", "start.txt"
 PICTURES, PICTURES_FOLDER, HISTOGRAMS = "pictures.jsonl", "pictures", "histograms.jsonl"
 RANKS = "ranks"
+INSIDE = (CHECKPOINTS, REPLAYS, RANKS)  # folders of a run: what looks like runs in them is none of the user's
 _KINDS: dict[str, Any] = {  # of what a run reads back from run.json; all else that it says is shown as it is
     "id": str, "state": str, "created": str, "started": str, "host": str, "pid": int, "seed": int, "lives": list,
 }  # fmt: skip

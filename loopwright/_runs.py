@@ -8,7 +8,7 @@ from typing import Any
 
 from ._files import strict_number
 from ._progress import seconds_text, value_text
-from ._record import CHECKPOINTS, REPLAYS, RUN, START
+from ._record import INSIDE, RUN, START
 from ._run_facts import RunFacts, run_facts
 from ._run_state import look_at
 
@@ -55,7 +55,7 @@ def _folders(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
         if RUN in files or START in files:
             yield Path(place)
-            folders[:] = [name for name in folders if name not in (CHECKPOINTS, REPLAYS)]
+            folders[:] = [name for name in folders if name not in INSIDE]
 
 
 def _that_fit(widths: dict[str, int], width: int | None) -> list[str]:

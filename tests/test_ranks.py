@@ -15,7 +15,9 @@ from ranks_trial import train
 
 import loopwright as lw
 from conftest import forked
+from loopwright._runs import list_runs
 from loopwright.data._slice import Slice
+from loopwright.reports._found import find_runs
 
 CLOSE = 2e-7  # of weights near 1: a sum of four floats in another order, over 18 steps
 
@@ -188,3 +190,10 @@ def test_a_step_that_one_rank_cannot_take_is_left_out_by_all(tmp_path: Path) -> 
     assert distance(one, two) < CLOSE
     told = [line for line in means(two) if line["kind"] == "left_out"]
     assert [line["step"] for line in told] == [5]
+
+
+def test_the_folders_of_the_other_ranks_are_no_runs(tmp_path: Path) -> None:
+    trained(tmp_path, 2)
+    assert (tmp_path / "run/ranks/1/run.json").exists()
+    assert [facts["folder"] for facts in list_runs(tmp_path)] == [str(tmp_path / "run")]
+    assert len(find_runs([tmp_path]).runs) == 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._errors import RunError
-from .._record import CHECKPOINTS, METRICS, REPLAYS, RUN
+from .._record import INSIDE, METRICS, RUN
 
 SWEEP = "sweep.json"
 
@@ -39,9 +39,10 @@ def find_runs(given: Sequence[str | os.PathLike[str]]) -> Found:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The folder and those below it; not into checkpoints and replays, which are parts of a run."""
+    """The folder and those below it; not into those of a run that are parts of it."""
     for path, below, _ in os.walk(folder):
-        below[:] = sorted(name for name in below if name not in (CHECKPOINTS, REPLAYS) and not name.startswith("."))
+        inside = INSIDE if _is_run(Path(path)) else ()
+        below[:] = sorted(name for name in below if name not in inside and not name.startswith("."))
         yield Path(path)
 
 
