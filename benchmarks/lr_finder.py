@@ -81,7 +81,7 @@ def comparison(options: argparse.Namespace, installed: dict[str, Any]) -> Iterab
         for optimizer in options.optimizers for seed in seeds for finder in finders
     ]  # fmt: skip
     context = get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_one_thread, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_one_thread) as pool:
         found: dict[Asked, Measured] = {}
         for one, measured in zip(asked, pool.map(measure, asked), strict=True):
             found[one] = measured

@@ -34,6 +34,7 @@ from ._writer import Writer
 
 FORMAT = 1
 _SAVED_NAME = re.compile(r"step-\d{6,}(\.\d+)?|\.step-\d{6,}(\.\d+)?\.\d+\.tmp|\.index\.json\.\d+\.tmp")
+_LONGEST_NAME = 255  # bytes
 Mode = Literal["min", "max"]
 
 
@@ -394,8 +395,10 @@ def _read_entry(facts: Mapping[str, Any], folder: Path) -> Entry:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is that of something in the folder itself: no way out of it, no odd bytes, nothing a terminal obeys."""
-    return name.isprintable() and name not in ("", ".", "..") and "/" not in name and "\\" not in name
+    """Whether it is that of something in the folder itself: no way out of it, no odd bytes, nothing a terminal obeys, no
+    more than a file system takes."""
+    is_short = len(name.encode()) <= _LONGEST_NAME if name.isprintable() else False
+    return is_short and name not in ("", ".", "..") and "/" not in name and "\\" not in name
 
 
 def _float_metrics(metrics: Mapping[str, float | str]) -> dict[str, float]:

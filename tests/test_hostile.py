@@ -154,7 +154,7 @@ def test_a_manifest_names_files_of_its_folder_only(saved: Path, name: str) -> No
         read_checkpoint(saved / "step-000010")
 
 
-@pytest.mark.parametrize("name", ["../other", "/etc", "..", ".", "", 7, "a/b", "\x1b[2J"])
+@pytest.mark.parametrize("name", ["../other", "/etc", "..", ".", "", 7, "a/b", "\x1b[2J", "f" * 256])
 def test_an_index_names_folders_beside_it_only(saved: Path, name: Any) -> None:
     changed_json(saved / "index.json", lambda index: index["checkpoints"][0].update(name=name))
     with pytest.raises(lw.CheckpointError, match="is not the name of a checkpoint"):
