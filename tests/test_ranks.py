@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -47,9 +48,12 @@ def ended(pids: list[int]) -> list[int]:
     """Wait for them; once one has died the others are ended, as torchrun does it."""
     codes: dict[int, int] = {}
     while len(codes) < len(pids):
-        pid, status = os.wait()
-        codes[pid] = os.waitstatus_to_exitcode(status)
-        if codes[pid]:
+        time.sleep(0.01)
+        for pid in set(pids) - set(codes):  # each by its number: other tests may have left children of their own
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                codes[pid] = os.waitstatus_to_exitcode(status)
+        if any(codes.values()):
             for other in set(pids) - set(codes):
                 os.kill(other, signal.SIGKILL)
     return [codes[pid] for pid in pids]
