@@ -104,8 +104,21 @@ def test_the_parts_of_a_batch_are_the_batch(count: int, ranks: int) -> None:
     assert max(end - first for first, end in parts) - min(end - first for first, end in parts) <= 1
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-@pytest.mark.parametrize("settings", [{}, {"by_hand": True}, {"accumulate": 4}], ids=["step", "by hand", "accumulate"])
+BY_HAND, ACCUMULATE = {"by_hand": True}, {"accumulate": 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "ranks"),
+    [
+        ({}, 4),
+        (BY_HAND, 2),
+        (ACCUMULATE, 4),
+        pytest.param({}, 2, marks=pytest.mark.slow),
+        pytest.param(BY_HAND, 4, marks=pytest.mark.slow),
+        pytest.param(ACCUMULATE, 2, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_ranks_train_as_one_process(tmp_path: Path, ranks: int, settings: dict[str, Any]) -> None:
     one, many = trained(tmp_path / "one", 1, **settings), trained(tmp_path / "many", ranks, **settings)
     assert samples(many) == samples(one)
@@ -129,8 +142,10 @@ def test_ranks_with_dropout_and_batch_norm_repeat_themselves_bit_for_bit(tmp_pat
     assert not equal(first, single)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize(
+    ("ranks", "accumulate"),
+    [(2, 1), (3, 4), pytest.param(3, 1, marks=pytest.mark.slow), pytest.param(2, 4, marks=pytest.mark.slow)],
+)
 def test_a_rank_that_is_killed_changes_nothing(tmp_path: Path, ranks: int, accumulate: int) -> None:
     settings = {"dropout": 0.3, "norm": True, "samples": 56, "accumulate": accumulate, "save_every": "3 steps"}
     whole = trained(tmp_path / "whole", ranks, **settings)
