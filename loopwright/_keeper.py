@@ -218,12 +218,12 @@ class Keeper:
         }
 
     def _own_state(self, place: Place, source: Stateful | None) -> dict[str, Any]:
-        others = self._ranks.gather({"rng": capture_rng(), "ledger": self._ledger.state_dict()})[1:]
+        parts, rng = {name: part.state_dict() for name, part in self._parts.items()}, capture_rng()
         return {
             "cursor": self._cursor.state_dict(place),
-            "rng": capture_rng(),
-            "ranks": others,
-            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "rng": rng,
+            "ranks": self._ranks.gather({"rng": rng, "ledger": parts["ledger"]})[1:],
+            "parts": parts,
             "source": {} if source is None else source.state_dict(),
             "metrics_mark": self._record.mark(),
             "agenda": self._agenda.state_dict(),
