@@ -16,6 +16,7 @@ from ..data._part import Part
 from ..data._to_unit import ToUnit
 from ..data._transforms import RandomCrop
 from ..models._build import build_model
+from ._optimisation import run_folder
 from ._picture_settings import WORSE, RestoreSettings, SegmentSettings
 
 PairSettings = RestoreSettings | SegmentSettings
@@ -84,3 +85,19 @@ def _degrade(s: PairSettings, fixed: int | None) -> Degrade | None:
         return None
     (clean,) = s.roles
     return Degrade([step.step() for step in s.degrade], source=clean, into=WORSE, fixed=fixed)
+
+
+def plan_lines(s: PairSettings, pieces: Any, samples: str) -> list[str]:
+    """What a dry run says: of which ``samples`` there are how many, the model, the length, one batch of each phase."""
+    lines = [
+        f"data       {s.data}: {len(pieces.train)} training and {len(pieces.val)} validation {samples}",
+        f"model      {s.model.name}: {sum(p.numel() for p in pieces.model.parameters()):,} parameters",
+        f"length     {s.epochs} x {len(pieces.train_loader)} steps of {s.batch_size} squares of {s.image_size} pixels",
+        f"run        {run_folder(s)}",
+    ]
+    for name, loader in (("train", pieces.train_loader), ("val", pieces.val_loader)):
+        batch = next(iter(loader.epoch_batches(0)))
+        loader.close()
+        shapes = ", ".join(f"{role} {tuple(part.shape)} {part.dtype}" for role, part in batch.items())
+        lines.append(f"{name:<10} one batch: {shapes}")
+    return lines

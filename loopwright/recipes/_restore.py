@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._distributed import is_main
 from .._fit import Fitted, fit
 from .._picture_metrics import mae, psnr, quantized, ssim
 from .._seed import seed_everything
 from .._sheet import picture_grid
 from ..data._loader import Loader
 from ..optim._of_target import OfTarget
-from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, run_folder, start_model
-from ._pairs import open_pairs, picture_model, train_loader, val_loader
+from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, start_model
+from ._pairs import open_pairs, picture_model, plan_lines, train_loader, val_loader
 from ._picture_settings import RestoreSettings, TargetLossSettings
 
 SHEET = "restored.png"
@@ -69,7 +70,8 @@ def train(settings: RestoreSettings, **run_options: Any) -> Fitted:
         **fit_options(settings),
         **run_options,
     )
-    write_sheet(fitted, pieces, settings)
+    if is_main():
+        write_sheet(fitted, pieces, settings)
     return fitted
 
 
@@ -135,18 +137,5 @@ def write_sheet(fitted: Fitted, pieces: Pieces, s: RestoreSettings) -> Path:
 
 def dry_run(settings: RestoreSettings) -> list[str]:
     """Resolve everything and try one batch of each phase; trains nothing and writes nothing. Returns the plan's lines."""
-    pieces = build(settings)
-    lines = [
-        f"data       {settings.data}: {len(pieces.train)} training and {len(pieces.val)} validation samples of "
-        f"{', '.join(settings.input_names)} to {', '.join(settings.target_names)}",
-        f"model      {settings.model.name}: {sum(p.numel() for p in pieces.model.parameters()):,} parameters",
-        f"length     {settings.epochs} x {len(pieces.train_loader)} steps of {settings.batch_size} squares of "
-        f"{settings.image_size} pixels",
-        f"run        {run_folder(settings)}",
-    ]
-    for name, loader in (("train", pieces.train_loader), ("val", pieces.val_loader)):
-        batch = next(iter(loader.epoch_batches(0)))
-        loader.close()
-        shapes = ", ".join(f"{role} {tuple(part.shape)} {part.dtype}" for role, part in batch.items())
-        lines.append(f"{name:<10} one batch: {shapes}")
-    return lines
+    inputs, targets = ", ".join(settings.input_names), ", ".join(settings.target_names)
+    return plan_lines(settings, build(settings), f"samples of {inputs} to {targets}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._distributed import is_main
 from .._fit import Fitted, fit
 from .._metrics import Confusion
 from .._overlay import overlay
@@ -17,8 +18,8 @@ from .._sheet import picture_grid
 from ..data._loader import Loader
 from ..data._normalize import Normalize
 from ..optim._losses import build_loss
-from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, run_folder, start_model
-from ._pairs import open_pairs, picture_model, train_loader, val_loader
+from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, start_model
+from ._pairs import open_pairs, picture_model, plan_lines, train_loader, val_loader
 from ._picture_settings import SegmentSettings, TargetLossSettings
 
 SHEET = "segmented.png"
@@ -75,7 +76,8 @@ def train(settings: SegmentSettings, **run_options: Any) -> Fitted:
         **fit_options(settings),
         **run_options,
     )
-    write_sheet(fitted, pieces, settings)
+    if is_main():
+        write_sheet(fitted, pieces, settings)
     return fitted
 
 
@@ -121,18 +123,4 @@ def _as_bytes(pictures: Tensor) -> Tensor:
 
 def dry_run(settings: SegmentSettings) -> list[str]:
     """Resolve everything and try one batch of each phase; trains nothing and writes nothing. Returns the plan's lines."""
-    pieces = build(settings)
-    lines = [
-        f"data       {settings.data}: {len(pieces.train)} training and {len(pieces.val)} validation pictures of "
-        f"{len(settings.classes)} classes",
-        f"model      {settings.model.name}: {sum(p.numel() for p in pieces.model.parameters()):,} parameters",
-        f"length     {settings.epochs} x {len(pieces.train_loader)} steps of {settings.batch_size} squares of "
-        f"{settings.image_size} pixels",
-        f"run        {run_folder(settings)}",
-    ]
-    for name, loader in (("train", pieces.train_loader), ("val", pieces.val_loader)):
-        batch = next(iter(loader.epoch_batches(0)))
-        loader.close()
-        shapes = ", ".join(f"{role} {tuple(part.shape)} {part.dtype}" for role, part in batch.items())
-        lines.append(f"{name:<10} one batch: {shapes}")
-    return lines
+    return plan_lines(settings, build(settings), f"pictures of {len(settings.classes)} classes")
