@@ -145,6 +145,8 @@ class Steppers:
 
     def begin_batch(self, samples: int, whole: int, *, last: bool) -> None:
         """A batch goes to the loop. Between ranks gradients are reduced where a group of batches ends."""
+        if not self._parallel.together:  # the hot loop of one process: nothing is reduced
+            return
         steppers = list(self._steppers.values())
         ends = last or not self._knows_last or len(steppers) != 1 or steppers[0].batches + 1 >= steppers[0].accumulate
         self._parallel.begin_batch(samples, whole, reduces=ends)
