@@ -11,20 +11,22 @@ import re
 import stat
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._errors import ConfigError
 from ._files import JsonLines, make_folder, parse_json, read_json_lines, replace_file, sync_folder
-from ._picture_batch import PictureBatch
-from ._progress_sheet import Drawn, draw
 from ._record import PICTURES, PICTURES_FOLDER
 from ._state import Stateful
 from ._when import Span, parse_span
 from ._writer import Line
+
+if TYPE_CHECKING:
+    from ._picture_batch import PictureBatch
+    from ._progress_sheet import Drawn
 
 WAITING = 3  # sheets that may wait to be drawn
 LAST_SECONDS = 60.0  # for what is not written when the run ends
@@ -35,7 +37,7 @@ _NAME = re.compile(r"[\w][\w .+-]*(/[\w][\w .+-]*)*")
 class _Sheet:
     """What is to be drawn."""
 
-    batch: PictureBatch
+    batch: "PictureBatch"
     columns: int | None
     keep: int
 
@@ -85,7 +87,7 @@ class PictureLog:
         return most - self._open[name].batch.count if self._open is not None and name in self._open else most
 
     def add(
-        self, name: str, batch: PictureBatch, step: int, epoch: int, *, columns: int | None = None, keep: int = 10
+        self, name: str, batch: "PictureBatch", step: int, epoch: int, *, columns: int | None = None, keep: int = 10
     ) -> None:
         """Draw a sheet; within an evaluation, once it ends."""
         sheet = _Sheet(batch, columns, keep)
@@ -181,6 +183,8 @@ class PictureLog:
     # ---- beside the loop -------------------------------------------------------------------------------------------
 
     def _submit(self, name: str, sheet: _Sheet, step: int, epoch: int) -> None:
+        from ._progress_sheet import draw  # only who shows pictures imports Pillow; in the thread others may be forking
+
         count = self._counts.get(name, 0)
         kept = self._kept.setdefault(name, {}) | {count: step}
         stays = staying(count, sheet.keep)
@@ -189,9 +193,11 @@ class PictureLog:
         self._number, self._counts[name], self._last[name] = self._number + 1, count + 1, [step, epoch]
         line = {"step": step, "epoch": epoch, "name": name, "file": _file(name, step)}
         number = self._number
-        self._line.add(lambda: self._write(sheet, line, number, gone))
+        self._line.add(lambda: self._write(draw, sheet, line, number, gone))
 
-    def _write(self, sheet: _Sheet, line: dict[str, Any], number: int, gone: Sequence[int]) -> None:
+    def _write(
+        self, draw: Callable[..., "Drawn"], sheet: _Sheet, line: dict[str, Any], number: int, gone: Sequence[int]
+    ) -> None:
         """In the thread. Whatever goes wrong, of the encoder or the disk, is told."""
         name = line["name"]
         try:
@@ -293,7 +299,7 @@ def _file(name: str, step: int) -> str:
     return f"{PICTURES_FOLDER}/{name}-{step:06d}.png"
 
 
-def _more(sheet: _Sheet, drawn: Drawn) -> dict[str, Any]:
+def _more(sheet: _Sheet, drawn: "Drawn") -> dict[str, Any]:
     headings = [column.heading for column in sheet.batch.columns]
     more: dict[str, Any] = {"columns": headings} if any(headings) else {}
     if drawn.wrong is not None:

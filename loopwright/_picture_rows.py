@@ -1,11 +1,13 @@
 """Which pictures of a batch are shown, and how their floats were normalised. Copies and draws nothing."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._errors import DataError
-from ._picture_batch import Scale
 from .data._normalize import Normalize, NormalizeRoles
+
+if TYPE_CHECKING:
+    from ._picture_batch import Scale
 
 
 def evenly(count: int, most: int, batch: int = 0, batches: int | None = None) -> list[int]:
@@ -21,7 +23,7 @@ def evenly(count: int, most: int, batch: int = 0, batches: int | None = None) ->
 
 def given_scale(
     mean: Sequence[float] | float | None, std: Sequence[float] | float | None, channels: int
-) -> Scale | None:
+) -> "Scale | None":
     """Mean and standard deviation of each channel, as they were given.
 
     >>> given_scale(0.5, (0.2, 0.2, 0.2), 3)
@@ -36,7 +38,9 @@ def given_scale(
     return parts[0], parts[1]
 
 
-def scale_of_batches(known: Normalize | NormalizeRoles | None, heading: str, place: int, channels: int) -> Scale | None:
+def scale_of_batches(
+    known: Normalize | NormalizeRoles | None, heading: str, place: int, channels: int
+) -> "Scale | None":
     """What the loader did to floats of so many channels.
 
     Where its parts have normalisations of their own: that of the part named like the heading; else the first column is taken

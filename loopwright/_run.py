@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,6 @@ from ._ledger import Ledger
 from ._meetings import meetings_of
 from ._memory import out_of_memory_note
 from ._parallel import parallel_of
-from ._picture_batch import Scale, take
 from ._picture_log import PictureLog, forget_pictures
 from ._picture_rows import evenly, given_scale, scale_of_batches
 from ._progress import choose_screen
@@ -68,6 +67,9 @@ from .data._slice import Slice
 from .data._source import Batch, OwnLoader, Source, open_source
 from .trackers._by_name import Asked, make_trackers
 from .trackers._mirrors import Mirrors
+
+if TYPE_CHECKING:
+    from ._picture_batch import Scale
 
 SPEED_SECONDS = 1.0  # between two lines of speed.jsonl
 
@@ -631,6 +633,8 @@ class Run:
         >>> taken, [path.name for path in run.folder.glob("pictures/val/*")]
         (True, ['denoised-000000.png'])
         """
+        from ._picture_batch import take  # here, so that a run that shows no pictures does not import Pillow
+
         self._check_open("log_images")
         _check_numbers(most=most, columns=columns, keep=keep)
         step, epoch = self._cursor.step, self._cursor.epoch
@@ -643,7 +647,7 @@ class Run:
         room, share = self._pictures.room(name, wanted), self._share if self._evaluation_rng is not None else (0, None)
         known = self._feeder.normalize
 
-        def scale_of(heading: str, place: int, channels: int) -> Scale | None:
+        def scale_of(heading: str, place: int, channels: int) -> "Scale | None":
             if mean is not None or std is not None:
                 return given_scale(mean, std, channels)
             return scale_of_batches(known, heading, place, channels)
