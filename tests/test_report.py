@@ -302,6 +302,8 @@ def test_labels_name_what_tells_apart() -> None:
         "augment": ["a" * 20, "a" * 20, "b" * 20, "a" * 20],
         "lr": [1, 2, 1, 1],
     }
+    assert labels({"data": ["/a/b", "/a/b/c"]}) == [("/a/b",), ("/a/b/c",)]
+    assert labels({"data": ["/a/b/c", "/a/d/c"], "lr": [1, 2]}) == [("b/c",), ("d/c",)]
     assert labels(long) == [("baseline",), ("lr 2",), ("b" * 20,), ("n" * 30,)]
 
 

@@ -1,6 +1,7 @@
 """Which settings of many configurations differ, and how to call each combination of them. Knows nothing of runs."""
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -104,11 +105,14 @@ def labels(settings: Mapping[str, Sequence[Any]]) -> list[tuple[str, ...]]:
     """A label for each combination of values, as parts: of the fewest settings that tell all combinations apart.
 
     Where that becomes long, each has the fewest settings that tell it from all others, and the one that has the most common
-    value of every setting is the baseline.
+    value of every setting is the baseline. Of paths what they have in common is left out.
 
     >>> labels({"optimizer.name": ["SGD", "AdamW", "AdamW"], "optimizer.lr": [0.1, 0.1, 0.01]})
     [('SGD', 'lr 0.1'), ('AdamW', 'lr 0.1'), ('AdamW', 'lr 0.01')]
+    >>> labels({"data": ["/home/ada/photos/raw", "/home/ada/photos/sharp/2"]})
+    [('raw',), ('sharp/2',)]
     """
+    settings = {key: _without_common_folder(values) for key, values in settings.items()}
     keys, names = _telling(settings), short_names(list(settings))
     count = len(next(iter(settings.values()), ()))
     found = [_parts(keys, names, settings, row) for row in range(count)]
@@ -119,6 +123,18 @@ def labels(settings: Mapping[str, Sequence[Any]]) -> list[tuple[str, ...]]:
             for row in range(count)
         ]
     return _unlike(found)
+
+
+def _without_common_folder(values: Sequence[Any]) -> Sequence[Any]:
+    """Paths without the folders that they all lie in; anything else as it is."""
+    there = [value for value in values if value is not MISSING]
+    if not all(isinstance(value, str) and "/" in value for value in there) or len(set(there)) < 2:
+        return values
+    parts = [value.split("/") for value in there]
+    same = len(os.path.commonprefix(parts))
+    if any(not "".join(names[same:]) for names in parts):
+        return values
+    return [value if value is MISSING else "/".join(value.split("/")[same:]) for value in values]
 
 
 def _usual(settings: Mapping[str, Sequence[Any]]) -> int | None:
