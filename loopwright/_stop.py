@@ -82,9 +82,9 @@ def _ask(folder: Path, timeout: float, now: bool) -> _Asked:
     pid, host = owner.get("pid"), owner.get("host")
     if host != socket.gethostname() or not isinstance(pid, int):
         raise RunError(f"{folder} runs on {host} as process {pid}: stop it there")
-    for _ in range(1 + now):
+    for number in (signal.SIGTERM, signal.SIGUSR1)[: 1 + now]:  # another one, which is no echo of the first
         try:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, number)
         except ProcessLookupError:  # it was at its end
             break
         except PermissionError:

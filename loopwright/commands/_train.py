@@ -5,13 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._distributed import is_main
 from .._errors import ConfigError
-from ._done import say_done
 from ._given import read_settings
 from ._keys import KEYS
-
-TASKS = ("classify", "restore", "segment")  # each a file in recipes/
+from ._training import TASKS, recipe_of, train, with_folder
 
 
 def add(commands: Any) -> None:
@@ -46,19 +43,14 @@ def _run(asked: argparse.Namespace) -> int:
         return train_at(asked.commit, asked.settings, _options(asked))
     if asked.procs is not None:
         return _start_procs(asked)
-    from importlib import import_module
-
-    settings = read_settings(asked.settings, TASKS)
-    recipe = import_module(f"..recipes._{settings.task}", __package__)
     if asked.dry_run:
         from .._config import config_text
 
+        settings = read_settings(asked.settings, TASKS)
         print(config_text(settings), end="\n\n")
-        print("\n".join(recipe.dry_run(settings)))
+        print("\n".join(recipe_of(settings).dry_run(settings)))
         return 0
-    fitted = recipe.train(settings, resume=True if asked.resume else "auto", overwrite=asked.overwrite)
-    if is_main():
-        say_done(fitted, settings.task)
+    train(asked.settings, resume=asked.resume, overwrite=asked.overwrite)
     return 0
 
 
@@ -66,10 +58,10 @@ def _start_procs(asked: argparse.Namespace) -> int:
     """The same command, several times; what is wrong with the settings is said once, here."""
     from .._procs import start_procs
 
-    _, more = _folder(asked)
+    _, settings = _folder(asked)
     options = [option for option in _options(asked) if not option.startswith(("--procs", "--max-restarts"))]
     return start_procs(
-        "loopwright", ["train", *asked.settings, *more, *options], asked.procs, restarts=asked.max_restarts
+        "loopwright", ["train", *settings, *options], asked.procs, restarts=asked.max_restarts
     )
 
 
@@ -80,23 +72,19 @@ def _detach(asked: argparse.Namespace) -> int:
     if asked.dry_run:
         raise ConfigError("--dry-run shows the plan and trains nothing: leave --detach out")
     commit = [] if asked.commit is None else ["--commit", asked.commit]
-    folder, more = _folder(asked)
-    command = [sys.executable, "-m", "loopwright", "train", *asked.settings, *more, *commit, *_options(asked)]
+    folder, settings = _folder(asked)
+    command = [sys.executable, "-m", "loopwright", "train", *settings, *commit, *_options(asked)]
     return start_detached(command, folder, lambda line: print(line, flush=True))
 
 
 def _folder(asked: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The run's folder, and the setting that says it where nobody did."""
+    """The run's folder, and the arguments with the setting that says it."""
     if asked.commit is not None:  # whose modules and configuration are not those that are here
         given = [setting.partition("=")[2] for setting in asked.settings if setting.startswith("run=")]
         if not given:
             raise ConfigError("--detach with --commit needs run=FOLDER: the configuration of the commit is read later")
-        return Path(given[-1]), []
-    from ..recipes._optimisation import run_folder
-
-    settings = read_settings(asked.settings, TASKS)
-    folder = run_folder(settings)
-    return folder, [] if settings.run is not None else [f"run={folder}"]
+        return Path(given[-1]), asked.settings
+    return with_folder(asked.settings)
 
 
 def _options(asked: argparse.Namespace) -> list[str]:
