@@ -18,6 +18,7 @@ from .commands import (
     _export,
     _find_lr,
     _fit_batch,
+    _launch,
     _logs,
     _pack,
     _predict,
@@ -35,6 +36,7 @@ from .commands import (
 
 COMMANDS = (
     _train,
+    _launch,
     _sweep,
     _demo,
     _check,

@@ -93,7 +93,7 @@ def test_a_group_that_makes_no_sense_is_refused(nodes: int | str, procs: int, re
 
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_job_gives_srun_the_words_that_were_given(tmp_path: Path, nodes: int) -> None:
-    here = tmp_path / "it's \"here\" $HOME"
+    here = tmp_path / 'it\'s "here" $HOME'
     here.mkdir()
     environment = fakes_in(tmp_path / "bin") | {"WORK": WORK, "MODE": "finishes"}
     script = here / "job.sbatch"
@@ -258,6 +258,7 @@ def test_slurm_writes_a_script_and_submits_it(here: Path, capsys, monkeypatch: p
     text = Path("the run.sbatch").read_text()
     assert "#SBATCH --job-name='the run'\n" in text and "#SBATCH --qos=low\n" in text
     assert "--nproc-per-node=4" in text
+    monkeypatch.setenv("PATH", str(here))
     assert cli.main([*command, "--submit"]) == 2
     error = capsys.readouterr().err
     assert "no 'sbatch'" in error and "the run.sbatch" in error

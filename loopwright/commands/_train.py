@@ -60,9 +60,7 @@ def _start_procs(asked: argparse.Namespace) -> int:
 
     _, settings = _folder(asked)
     options = [option for option in _options(asked) if not option.startswith(("--procs", "--max-restarts"))]
-    return start_procs(
-        "loopwright", ["train", *settings, *options], asked.procs, restarts=asked.max_restarts
-    )
+    return start_procs("loopwright", ["train", *settings, *options], asked.procs, restarts=asked.max_restarts)
 
 
 def _detach(asked: argparse.Namespace) -> int:

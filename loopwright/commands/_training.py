@@ -27,7 +27,7 @@ def train(arguments: Sequence[str], *, resume: bool = False, overwrite: bool = F
 
 
 def with_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """The run's folder, and the arguments with the setting that says it: checked, and the same for all that are given them."""
+    """The run's folder, and the arguments with the setting that says it: checked, the same for all that get them."""
     from ..recipes._optimisation import run_folder
 
     settings = read_settings(arguments, TASKS)

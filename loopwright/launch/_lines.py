@@ -20,7 +20,10 @@ def lines_to_paste(group: Group, arguments: Sequence[str], *, host: str | None =
         return [quoted(group.words("", arguments))]
     seen = "# They have to see the same run folder, data and configuration: use paths on storage that they share."
     if host is not None:
-        return [f"# On each machine, {host} being one of them. {seen[2:]}", quoted(group.words(f"{host}:{port}", arguments))]
+        return [
+            f"# On each machine, {host} being one of them. {seen[2:]}",
+            quoted(group.words(f"{host}:{port}", arguments)),
+        ]
     mark = "LOOPWRIGHT-FIRST-MACHINE"
     line = quoted(group.words(f"{mark}:{port}", arguments))
     return [

@@ -82,4 +82,6 @@ def _check(key: str, value: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
         raise ConfigError(f"--sbatch {key}: a long name of an option of sbatch, without its dashes, was expected")
     if not value.isprintable() or "'" in value or "\\" in value:  # sbatch's own parser knows no quote within quotes
-        raise ConfigError(f"{key}: {value!r} has a quote, a backslash or a line's end, which no line of sbatch can hold")
+        raise ConfigError(
+            f"{key}: {value!r} has a quote, a backslash or a line's end, which no line of sbatch can hold"
+        )

@@ -20,6 +20,7 @@ MARK = "# Written by loopwright"  # what may be written over
 _DEAF = ["bash", "-c", 'trap "" USR1; exec "$@"', "loopwright"]
 
 _HEAD = """\
+# shellcheck disable=SC1003,SC2016,SC2317 # quoted words are meant as they stand, and traps call functions
 set -u
 cd -- {here} || exit 2
 notice={notice}
@@ -88,7 +89,8 @@ def training_script(
         []
         if group.is_one_machine
         else [
-            'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            'nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")',
+            r"first=${nodes%%$'\n'*}",
             "port=$((20000 + SLURM_JOB_ID % 10000)) # another one for each job on a machine",
         ]
     )
@@ -96,7 +98,9 @@ def training_script(
         meet.append(f"export OMP_NUM_THREADS={max(1, options.cpus // group.procs)}")
     meet.append(f"export TORCH_ELASTIC_SHUTDOWN_TIMEOUT={options.notice} # seconds to save in after a SIGTERM")
     step = ["srun", f"--nodes={group.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1", *_cpus(options)]
-    return _script(options.lines(nodes=int(group.nodes)), options, meet, f"{quoted([*step, *_DEAF])} {words}", here, command)
+    return _script(
+        options.lines(nodes=int(group.nodes)), options, meet, f"{quoted([*step, *_DEAF])} {words}", here, command
+    )
 
 
 def worker_script(
