@@ -164,10 +164,18 @@ def slurm(tmp_path: Path) -> Iterator[Callable[..., str]]:
         subprocess.run(["scancel", "--full", "--signal=KILL", "--user=root"], env=environment, check=False)
     finally:
         for process in reversed(started):
-            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-                child.kill()
-            process.terminate()
-            process.wait()
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
 
 
 def test_slurm_requeues_and_the_run_goes_on(tmp_path: Path, slurm: Callable[..., str], undisturbed: Path) -> None:

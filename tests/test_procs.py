@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 import loopwright as lw
+from loopwright._stop import stop_run
 
 PHOTOS = str(lw.demo_photos())
 SMALL = [f"data={PHOTOS}", "model=small_resnet", "image_size=16", "batch_size=64", "seed=0", "pictures=0", "workers=0"]
@@ -61,3 +62,14 @@ def test_what_a_rank_dies_of_is_the_exit_code(tmp_path: Path) -> None:
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM, text
     assert lw.read_run(tmp_path / "run")["state"] == "stopped"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_told_to_stop_is_not_started_again(tmp_path: Path) -> None:
+    process = started(tmp_path / "run", "epochs=300", "--procs", "2", "--max-restarts", "3")
+    while not (tmp_path / "run/checkpoints/index.json").exists():
+        time.sleep(0.02)
+    assert "stopped" in stop_run(tmp_path / "run")
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM, text
+    assert len(lw.read_run(tmp_path / "run")["lives"]) == 1, text

@@ -90,7 +90,7 @@ def _rank(config: Mapping[str, Any]) -> None:
 
 
 def _ray() -> tuple[Any, Any, Any]:
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it would print, and log, everything twice
     try:
         import ray
         from ray import train
