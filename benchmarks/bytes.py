@@ -86,6 +86,7 @@ def saved(folder: Path) -> list[Row]:
             for images in run.batches([torch.zeros(2, 3, 32, 32)]):
                 F.cross_entropy(model(images), torch.zeros(2, dtype=torch.long)).backward()
                 optimizer.step()
+                optimizer.zero_grad()  # a checkpoint would hold them
     latest = max((folder / "checkpoints").glob("step-*"))
     size = sum(path.stat().st_size for path in latest.iterdir())
     checkpoints = lw.Checkpoints(folder.parent / "again")
