@@ -131,7 +131,9 @@ def together(result: Path, quick: bool) -> list[Row]:
     found = json.loads(result.read_text())
     return [
         median_row("gradients added up, gloo", US, found["reduce"], "s", note="two processes of one machine"),
-        median_row("two ranks agree", US, [1e3 * seconds for seconds in found["meet"]], "ms", note="at most twice a second"),
+        median_row(
+            "two ranks agree", US, [1e3 * seconds for seconds in found["meet"]], "ms", note="at most twice a second"
+        ),
     ]
 
 

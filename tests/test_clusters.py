@@ -1,4 +1,4 @@
-"""Trainings on clusters, for real: told to leave, taken away, queued again; they end with the weights of an undisturbed one."""
+"""Trainings on clusters: told to leave, taken away, queued again, they end with the weights of an undisturbed one."""
 
 import getpass
 import os
@@ -143,7 +143,13 @@ def slurm(tmp_path: Path) -> Iterator[Callable[..., str]]:
     host = socket.gethostname().partition(".")[0]
     (folder / "slurm.conf").write_text(_CONF.format(host=host, folder=folder, cpus=os.cpu_count(), **ports))
     environment = ENVIRONMENT | {"SLURM_CONF": str(folder / "slurm.conf")}
-    files = {"socket": "munge.socket", "key-file": "key", "pid-file": "munge.pid", "log-file": "munge.log", "seed-file": "seed"}
+    files = {
+        "socket": "munge.socket",
+        "key-file": "key",
+        "pid-file": "munge.pid",
+        "log-file": "munge.log",
+        "seed-file": "seed",
+    }
     munged = ["munged", "--foreground", "--force", *(f"--{name}={folder / file}" for name, file in files.items())]
     daemons = [munged, ["slurmctld", "-D"], ["slurmd", "-D"]]
     started: list[subprocess.Popen[bytes]] = []
@@ -207,6 +213,7 @@ def test_slurm_requeues_and_the_run_goes_on(tmp_path: Path, slurm: Callable[...,
 
 
 # ---- Ray -------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("dies", [False, True])
 def test_ray_trains_the_same_and_starts_again_after_a_death(tmp_path: Path, undisturbed: Path, dies: bool) -> None:

@@ -274,14 +274,14 @@ def test_a_file_of_somebody_elses_is_left_alone(here: Path, capsys) -> None:
     assert "--out" in capsys.readouterr().err and Path("mine").read_text() == "#!/bin/bash\n"
 
 
-SWEEP = "study: {{method: grid, folder: s, metric: val/loss, command: [{python}, {script}]}}\nepochs: 2\nsweep: {{lr: [1, 2]}}\n"
+SWEEP = "study: {{method: grid, folder: s, metric: val/loss, command: [{python}, {script}]}}\nsweep: {{lr: [1, 2]}}\n"
 
 
 def test_a_sweep_becomes_an_array_of_workers(here: Path, capsys) -> None:
     Path("s.yaml").write_text(SWEEP.format(python=sys.executable, script="none.py"))
-    assert cli.main(["sweep", "s.yaml", "epochs=3", "--launch", "slurm", "--jobs", "4"]) == 0
+    assert cli.main(["sweep", "s.yaml", "lr=3", "--launch", "slurm", "--jobs", "4"]) == 0
     text = Path("s.sbatch").read_text()
-    assert "#SBATCH --array=0-3\n" in text and f"{quoted(['sweep', 's.yaml', 'epochs=3', '--workers=1'])} &\n" in text
+    assert "#SBATCH --array=0-3\n" in text and f"{quoted(["sweep", "s.yaml", "lr=3", "--workers=1"])} &\n" in text
     capsys.readouterr()
     assert cli.main(["sweep", "s.yaml", "--launch", "print"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "loopwright sweep s.yaml --workers=1"

@@ -9,7 +9,8 @@ import loopwright
 
 ROOT = Path(loopwright.__file__).parent
 
-COMMON = ("_keys", "_given", "_done", "_computing")  # what commands share
+COMMON = ("_keys", "_given", "_done", "_computing")
+SHARED = ("_training", "_jobs")  # what commands share
 LAYERS: list[set[str]] = [
     {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available", "_run_order", "_variables"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
@@ -98,8 +99,13 @@ LAYERS: list[set[str]] = [
     {"reports._payload", "reports._picture_file", "reports._plot", "reports._gallery"},
     {"reports._page"},
     {"reports._write"},
+    {"launch._group", "launch._sbatch_options", "launch._ray"},
+    {"launch._lines", "launch._slurm"},
+    {"launch._submit"},
     {f"commands.{name}" for name in COMMON},
-    {f"commands.{path.stem}" for path in ROOT.glob("commands/_[a-z]*.py")} - {f"commands.{name}" for name in COMMON},
+    {f"commands.{name}" for name in SHARED},
+    {f"commands.{path.stem}" for path in ROOT.glob("commands/_[a-z]*.py")}
+    - {f"commands.{name}" for name in (*COMMON, *SHARED)},
     {"cli"},
     {"__main__"},
 ]  # fmt: skip
@@ -110,6 +116,7 @@ PACKAGES = (
     "checks.",
     "commands.",
     "data.",
+    "launch.",
     "models.",
     "optim.",
     "recipes.",
@@ -149,7 +156,12 @@ NO_TORCH = {
     "_config",
     "_demo",
     "cli",
-    *(name for names in LAYERS for name in names if name.startswith(("commands.", "reports.", "sweeps.", "trackers."))),
+    *(
+        name
+        for names in LAYERS
+        for name in names
+        if name.startswith(("commands.", "launch.", "reports.", "sweeps.", "trackers."))
+    ),
 }
 
 
