@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import loopwright as lw
 from loopwright import cli
 from loopwright._signals import AGENT, LEFT, Signals
-from loopwright.launch._group import Group, quoted
+from loopwright.launch._group import Group
 from loopwright.launch._lines import lines_to_paste
 from loopwright.launch._sbatch_options import SbatchOptions
 from loopwright.launch._slurm import training_script, worker_script
@@ -281,13 +281,39 @@ def test_a_sweep_becomes_an_array_of_workers(here: Path, capsys) -> None:
     Path("s.yaml").write_text(SWEEP.format(python=sys.executable, script="none.py"))
     assert cli.main(["sweep", "s.yaml", "lr=3", "--launch", "slurm", "--jobs", "4"]) == 0
     text = Path("s.sbatch").read_text()
-    assert "#SBATCH --array=0-3\n" in text and f"{quoted(["sweep", "s.yaml", "lr=3", "--workers=1"])} &\n" in text
+    assert "#SBATCH --array=0-3\n" in text and "sweep s.yaml lr=3 --workers=1 &\n" in text
     capsys.readouterr()
     assert cli.main(["sweep", "s.yaml", "--launch", "print"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "loopwright sweep s.yaml --workers=1"
     assert cli.main(["sweep", "s.yaml", "--launch", "ray"]) == 2
     assert "ray job submit" in capsys.readouterr().err
     assert not Path("s").exists()  # nothing was begun
+
+
+def test_a_worker_that_is_told_leaves_its_trials_to_the_next(here: Path) -> None:
+    script = Path(__file__).parent / "tiny_trial.py"
+    study = f"{{method: grid, folder: s, metric: val/loss, command: [{sys.executable}, {script}]}}"
+    Path("s.yaml").write_text(f"study: {study}\nepochs: 20\nwait: 0.05\nsweep: {{lr: [0.1, 0.2]}}\n")
+    assert cli.main(["sweep", "s.yaml", "--launch", "slurm"]) == 0
+    environment = fakes_in(here / "bin")
+    job = started(here / "s.sbatch", environment)
+    while not Path("done.txt").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.01)
+    job.send_signal(signal.SIGUSR1)
+    code, text = ended(job)
+    assert code == 128 + signal.SIGUSR1 and asked_of(here / "bin", "scontrol") == [f"requeue {JOB}"], text
+    done = len(Path("done.txt").read_text().splitlines())
+    assert done < 40
+    code, text = ended(started(here / "s.sbatch", environment))
+    assert code == 0 and len(asked_of(here / "bin", "scontrol")) == 1, text
+    assert len(Path("done.txt").read_text().splitlines()) == 40, "an epoch was done twice, or never"
+
+
+def test_what_a_job_asks_for_is_not_for_a_sweep_that_runs_here(here: Path, capsys) -> None:
+    Path("s.yaml").write_text(SWEEP.format(python=sys.executable, script="none.py"))
+    assert cli.main(["sweep", "s.yaml", "--submit"]) == 2
+    assert "--launch slurm" in capsys.readouterr().err
 
 
 # ---- the examples of other clusters ----------------------------------------------------------------------------------

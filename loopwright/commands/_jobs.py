@@ -21,6 +21,12 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--submit", action="store_true", help="hand the script to sbatch")
 
 
+def asked_for_any(asked: argparse.Namespace) -> bool:
+    """Whether any of these options was given."""
+    given = (asked.gpus, asked.cpus, asked.time, asked.partition, asked.notice, asked.out)
+    return bool(asked.sbatch or asked.submit) or any(value is not None for value in given)
+
+
 def options_of(asked: argparse.Namespace, name: str) -> Any:
     """The options of the job ``name``."""
     from ..launch._sbatch_options import NOTICE_SECONDS, SbatchOptions

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import ConfigError
-from ._jobs import add_options, deliver, options_of, own_command
+from ._jobs import add_options, asked_for_any, deliver, options_of, own_command
 
 _SYNTAX = """\
 CONFIG.yaml is a configuration of train with two keys more, of which the first is shaped like the configuration:
@@ -57,6 +57,8 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.launch is not None:
         found = sweep(config, overrides, dry_run=True, progress=False)  # what is wrong is said here
         return _launch(asked, Path(found.folder).name)
+    if asked.jobs != 1 or asked_for_any(asked):
+        raise ConfigError("what a job is to have (--submit, --gpus, ...) is for --launch slurm")
     sweep(config, overrides, workers=asked.workers, retry=asked.retry, dry_run=asked.dry_run)
     return 0
 

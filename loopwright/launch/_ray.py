@@ -82,7 +82,7 @@ def place_of_context(context: Any) -> dict[str, str]:
 
 def _rank(config: Mapping[str, Any]) -> None:
     """In each worker."""
-    from ray import train
+    from ray import train  # type: ignore[reportMissingImports] - an extra
 
     os.environ.update(place_of_context(train.get_context()))
     os.chdir(config["folder"])  # relative paths are meant from where the command was given
@@ -92,9 +92,9 @@ def _rank(config: Mapping[str, Any]) -> None:
 def _ray() -> tuple[Any, Any, Any]:
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # it would print, and log, everything twice
     try:
-        import ray
-        from ray import train
-        from ray.train.torch import TorchTrainer
+        import ray  # type: ignore[reportMissingImports] - an extra
+        from ray import train  # type: ignore[reportMissingImports] - an extra
+        from ray.train.torch import TorchTrainer  # type: ignore[reportMissingImports] - an extra
     except ImportError:
         raise MissingExtra("ray[train]", "launch ray", "ray") from None
     return ray, train, TorchTrainer
