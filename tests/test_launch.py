@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 import loopwright as lw
 from loopwright import cli
+from loopwright._distributed import position
 from loopwright._signals import AGENT, LEFT, Signals
 from loopwright.launch._group import Group
 from loopwright.launch._lines import lines_to_paste
+from loopwright.launch._ray import place_of_context
 from loopwright.launch._sbatch_options import SbatchOptions
 from loopwright.launch._slurm import training_script, worker_script
 
@@ -266,6 +268,22 @@ def test_slurm_writes_a_script_and_submits_it(here: Path, capsys, monkeypatch: p
     monkeypatch.setenv("PATH", f"{here / 'bin'}:{os.environ['PATH']}")
     assert cli.main([*command, "--submit"]) == 0
     assert "submitted  Submitted batch job 4711" in capsys.readouterr().out
+
+
+def test_ray_is_an_extra(here: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.main(["launch", "ray", "a b.yaml"]) == 2
+    assert "pip install 'loopwright[ray]'" in capsys.readouterr().err
+
+
+def test_the_place_that_ray_gives_is_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Context:
+        get_world_rank, get_world_size = (lambda self: 5), (lambda self: 8)
+        get_local_rank, get_local_world_size = (lambda self: 1), (lambda self: 4)
+
+    for name, value in place_of_context(Context()).items():
+        monkeypatch.setenv(name, value)
+    assert position() == (5, 8, 1, 4)
 
 
 def test_a_file_of_somebody_elses_is_left_alone(here: Path, capsys) -> None:
