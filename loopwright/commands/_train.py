@@ -8,10 +8,8 @@ from typing import Any
 from .._distributed import is_main
 from .._errors import ConfigError
 from ._done import say_done
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
-
-TASKS = ("classify", "restore", "segment")  # each a file in recipes/
 
 
 def add(commands: Any) -> None:

@@ -88,6 +88,21 @@ def too_large(width: int, height: int) -> bool:
     return Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS
 
 
+@contextlib.contextmanager
+def large_pictures(most: int = 2**29) -> Iterator[None]:
+    """Within it pictures of up to so many pixels are read: for those that somebody names to have them worked on in parts.
+
+    It is Pillow's own limit that is raised, for the whole process.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, most)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _refuse_bomb(picture: Image.Image) -> None:
     """Pillow only warns up to twice its limit. (Its warning is not made an error by ``catch_warnings`` here: each use of
     that makes Python forget which warnings it has shown, so that all others come again for every picture.)
