@@ -182,7 +182,7 @@ def _attempt(
     """The same of one form; ``DataError`` where it cannot be, or computes other numbers."""
     facts = model.facts | {"program": form.described}
     with _quietly():
-        content, computes = (_torch if chosen == "torch" else _onnx)(model, form.shapes, facts)
+        content, computes = (_torch if chosen == "torch" else _onnx)(model, form, facts)
     differences, allowed = [], 0.0
     for given in form.examples:
         with torch.no_grad():
@@ -220,18 +220,18 @@ def _tensors(result: Any) -> list[Tensor]:
     return [result] if isinstance(result, Tensor) else [*result]
 
 
-def _torch(model: ExportedModel, shapes: Any, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
-    program = _exported(model, shapes)
+def _torch(model: ExportedModel, form: Form, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
+    program = _exported(model, form)
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={f"{METADATA}.json": json.dumps(facts)})
     loaded = torch.export.load(io.BytesIO(file.getvalue())).module()
     return file.getvalue(), lambda given: [tensor.detach() for tensor in _tensors(loaded(*given))]
 
 
-def _exported(model: ExportedModel, shapes: Any) -> torch.export.ExportedProgram:
+def _exported(model: ExportedModel, form: Form) -> torch.export.ExportedProgram:
     try:
         # The argument is called as the module's forward calls it: a list of shapes says it by its place.
-        return torch.export.export(model.module, model.example, dynamic_shapes=shapes, strict=False)
+        return torch.export.export(model.module, form.examples[0], dynamic_shapes=form.shapes, strict=False)
     except Exception as error:  # torch raises many kinds for a forward that it cannot trace
         raise DataError(
             f"torch.export cannot follow the {type(model.module).__name__}: {str(error).strip()[:600]}\nFormat "
@@ -239,10 +239,10 @@ def _exported(model: ExportedModel, shapes: Any) -> torch.export.ExportedProgram
         ) from error
 
 
-def _onnx(model: ExportedModel, shapes: Any, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
+def _onnx(model: ExportedModel, form: Form, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
     onnxruntime = _onnx_packages()
     program = torch.onnx.export(
-        _exported(model, shapes), input_names=model.inputs, output_names=model.outputs, dynamo=True, verbose=False
+        _exported(model, form), input_names=model.inputs, output_names=model.outputs, dynamo=True, verbose=False
     )
     assert program is not None
     program.model.metadata_props[METADATA] = json.dumps(facts)

@@ -31,7 +31,7 @@ class Form:
     """One way in which sizes may vary."""
 
     shapes: Any  # as torch.export takes them
-    examples: Sequence[tuple[Tensor, ...]] = field(repr=False)  # inputs of several sizes, to be compared on
+    examples: Sequence[tuple[Tensor, ...]] = field(repr=False)  # inputs of several sizes: to export with, to compare on
     described: Mapping[str, Any]  # inputs and outputs in words
 
 
@@ -40,7 +40,6 @@ class ExportedModel:
     """A module, and how it is called."""
 
     module: nn.Module = field(repr=False)
-    example: tuple[Tensor, ...] = field(repr=False)
     inputs: list[str]
     outputs: list[str]
     forms: Sequence[Form]  # the most general first
@@ -81,7 +80,7 @@ def of_classifier(trained: TrainedModel, normalize: bool) -> ExportedModel:
     }
     facts = trained.facts() | {"input": described["inputs"][INPUT], "normalizes": normalize}
     form = Form(_shapes(module, [{0: Dim("batch", min=1)}]), [(given,), (given[:1],)], described)
-    return ExportedModel(module, (given,), [INPUT], [OUTPUT], [form], facts, compared)
+    return ExportedModel(module, [INPUT], [OUTPUT], [form], facts, compared)
 
 
 def of_pictures(trained: TrainedPictures, normalize: bool) -> ExportedModel:
@@ -97,8 +96,9 @@ def of_pictures(trained: TrainedPictures, normalize: bool) -> ExportedModel:
     ]  # fmt: skip
     size = int(trained.settings.get("image_size") or 64)
     factors = [part.scale for part in trained.inputs]
-    forms = [_form(trained, module, given[0], factors, size, which, normalize) for which in ("any", "multiple", "fixed")]
-    example = forms[-1].examples[0]
+    forms = [
+        _form(trained, module, given[0], factors, size, which, normalize) for which in ("any", "multiple", "fixed")
+    ]
     outputs = [part.name for part in trained.targets] if len(trained.targets) > 1 else [
         OUTPUT if trained.task == "segment" else trained.targets[0].name
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def of_pictures(trained: TrainedPictures, normalize: bool) -> ExportedModel:
     if twice := set(inputs) & set(outputs):
         raise ConfigError(f"an input and an output are both called {sorted(twice)[0]!r}")
     facts = trained.facts() | {"normalizes": normalize}
-    return ExportedModel(module, example, inputs, outputs, forms, facts, compared)
+    return ExportedModel(module, inputs, outputs, forms, facts, compared)
 
 
 def _form(
@@ -123,8 +123,10 @@ def _form(
         shapes: list[dict[int, Any]] = [{0: batch} for _ in factors]
     else:
         shapes = [{0: batch, 2: f * rows if f > 1 else rows, 3: f * columns if f > 1 else columns} for f in factors]
-    side = size if which == "fixed" else max(_MULTIPLE, size // _MULTIPLE * _MULTIPLE)
-    squares = tuple(torch.cat([_cut(t, f * side, f * side, at) for at in (0, 1)]) for t, f in zip(whole, factors, strict=True))
+    side = size if which == "fixed" else max(2, size // _MULTIPLE) * _MULTIPLE  # one multiple would be taken for a constant
+    squares = tuple(
+        torch.cat([_cut(t, f * side, f * side, at) for at in (0, 1)]) for t, f in zip(whole, factors, strict=True)
+    )
     examples = [squares, tuple(square[:1] for square in squares)]
     if which != "fixed":
         grain = 1 if which == "any" else _MULTIPLE
@@ -134,7 +136,8 @@ def _form(
     sides = {"any": "H, W", "multiple": f"H, W: multiples of {_MULTIPLE}", "fixed": f"{size}, {size}"}[which]
     float_kind = "float32, normalised" if trained.task == "segment" else "float32 in 0..1"
     inputs = {
-        part.name: f"(N, {part.planes}, {sides}), {'uint8 0..255' if normalize else float_kind}" for part in trained.inputs
+        part.name: f"(N, {part.planes}, {sides}), {'uint8 0..255' if normalize else float_kind}"
+        for part in trained.inputs
     }
     if trained.task == "segment":
         outputs = {OUTPUT: f"float32 (N, {len(trained.classes)}, H, W); the largest is the class"}
@@ -195,7 +198,13 @@ def _paired(trained: TrainedPictures) -> tuple[list[Tensor], str]:
 
 def _planes(part: PicturePart, value: Any) -> Tensor:
     batch = collate([value])
-    return batch.permute(0, 3, 1, 2) if part.kind == "raw" and batch.ndim == 4 else batch[:, None] if batch.ndim == 3 else batch
+    return (
+        batch.permute(0, 3, 1, 2)
+        if part.kind == "raw" and batch.ndim == 4
+        else batch[:, None]
+        if batch.ndim == 3
+        else batch
+    )
 
 
 def _of_demo(part: PicturePart, photo: Tensor) -> Tensor:

@@ -205,7 +205,9 @@ def _pairs(images: Images, trained: TrainedPictures, on_error: str) -> PairedFol
 def _check_named(images: Mapping[str, Any], trained: TrainedPictures) -> None:
     names = [part.name for part in trained.inputs]
     if missing := [name for name in names if name not in images]:
-        raise ConfigError(f"input {missing[0]!r} is missing: give {missing[0]}=FOLDER; the model has {', '.join(names)}")
+        raise ConfigError(
+            f"input {missing[0]!r} is missing: give {missing[0]}=FOLDER; the model has {', '.join(names)}"
+        )
     if unknown := [name for name in images if name not in names]:
         question = did_you_mean(unknown[0], names) or f"it has {', '.join(names)}"
         raise ConfigError(f"the model has no input {unknown[0]!r}: {question}")

@@ -85,11 +85,11 @@ def _named(result: Any) -> Iterator[tuple[Any, Any]]:
 
 def _parts(size: int, tile: int, overlap: int, align: int) -> Iterator[tuple[int, int, int, int]]:
     """Where tiles begin and end along one axis, and from where to where they are kept."""
-    step = (tile - 2 * overlap) // align * align
+    margin = -(-overlap // align) * align  # the context begins at a multiple, too
+    step = (tile - margin - overlap) // align * align
     if size <= tile:
         yield 0, size, 0, size
         return
-    margin = -(-overlap // align) * align  # the context begins at a multiple, too
     kept = 0
     while kept < size:
         end = min(size, kept + step)
@@ -134,10 +134,12 @@ def check_tiles(tile: int, overlap: int, align: int) -> None:
     for name, value, least in (("tile", tile, 1), ("overlap", overlap, 0), ("align", align, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigError(f"tiled: {name} must be a whole number, {least} or more. Found: {value!r}")
-    if tile - 2 * overlap < align:
+    margin = -(-overlap // align) * align
+    if tile - margin - overlap < align:
+        aligned = f", which begins at multiples of {align}" if align > 1 else ""
         raise ConfigError(
-            f"tiled: of a tile of {tile} pixels with an overlap of {overlap} on each side, fewer than {align} are left: "
-            "make tile larger"
+            f"tiled: of a tile of {tile} pixels with an overlap of {overlap} on each side{aligned}, fewer than {align} are "
+            "left: make tile larger"
         )
 
 

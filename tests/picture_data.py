@@ -23,7 +23,9 @@ def clean_photos(root: Path) -> Path:
         folder = root / ("train" if number < 10 else "val")
         folder.mkdir(exist_ok=True)
         picture = lw.open_picture(path).convert("L")
-        picture.crop((0, 0, picture.width - number, picture.height - 2 * (number % 3))).save(folder / f"{number:02}.png")
+        picture.crop((0, 0, picture.width - number, picture.height - 2 * (number % 3))).save(
+            folder / f"{number:02}.png"
+        )
     return root
 
 
@@ -51,11 +53,11 @@ def deep_pairs(root: Path, *, side: int = 40) -> Path:
     return root
 
 
-def drawn_shapes(root: Path, count: int = 36, held_out: int = 8) -> Path:
+def drawn_shapes(root: Path, count: int = 36, held_out: int = 8, *, side: int = SIZE) -> Path:
     """Shapes over photos; masks with a palette for training, with numbers alone for validation."""
     for number, photo in enumerate(sorted(lw.demo_photos().rglob("*.jpg"))[::30][:count]):
         split = "train" if number < count - held_out else "val"
-        picture, mask = _drawn(photo, number)
+        picture, mask = _drawn(photo, number, side)
         for role, image in (("pictures", picture), ("masks", mask)):
             (root / split / role).mkdir(parents=True, exist_ok=True)
             if role == "masks" and split == "train":
@@ -64,13 +66,13 @@ def drawn_shapes(root: Path, count: int = 36, held_out: int = 8) -> Path:
     return root
 
 
-def _drawn(photo: Path, number: int) -> tuple[Image.Image, Image.Image]:
+def _drawn(photo: Path, number: int, side: int) -> tuple[Image.Image, Image.Image]:
     """In colours that their places do not tell, and the mask of them; a part that does not count."""
     rng = np.random.default_rng(number)
-    picture = lw.open_picture(photo).resize((SIZE, SIZE))
+    picture = lw.open_picture(photo).resize((side, side))
     mask = Image.new("L", picture.size, 0)
     for label in rng.permutation([1, 2]):
-        x, y = rng.integers(4, SIZE - 24, 2).tolist()
+        x, y = rng.integers(4, side - 24, 2).tolist()
         box = (x, y, x + 18, y + 18) if label == 1 else (x, y, x + 22, y + 7)
         for image, color in ((picture, (230, 30, 60) if label == 1 else (40, 60, 220)), (mask, int(label))):
             draw = ImageDraw.Draw(image)

@@ -101,7 +101,9 @@ class PackedPairs:
         self.__init__(state["path"])
 
     def __repr__(self) -> str:
-        shown = ", ".join(name if role.kind == "picture" else f"{name} ({role.kind})" for name, role in self.roles.items())
+        shown = ", ".join(
+            name if role.kind == "picture" else f"{name} ({role.kind})" for name, role in self.roles.items()
+        )
         return f"PackedPairs({str(self.path)!r}): {len(self)} samples of {shown}"
 
 
@@ -113,7 +115,10 @@ def is_of_pairs(path: str | Path) -> bool:
 
 def role_facts(roles: Mapping[str, Role]) -> dict[str, dict[str, Any]]:
     """What a pack keeps of roles."""
-    return {name: {"folder": str(role.folder), **{key: getattr(role, key) for key in _SAVED}} for name, role in roles.items()}
+    return {
+        name: {"folder": str(role.folder), **{key: getattr(role, key) for key in _SAVED}}
+        for name, role in roles.items()
+    }
 
 
 def pair_record(pictures: Mapping[str, Any]) -> tuple[np.ndarray, int, int]:

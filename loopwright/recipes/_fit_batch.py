@@ -4,7 +4,6 @@ python -m loopwright fit-batch data=photos model=resnet50 image_size=224
 """
 
 from collections.abc import Callable
-
 from typing import Any
 
 import torch

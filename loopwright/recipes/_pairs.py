@@ -12,8 +12,8 @@ from ..data._degrade import Degrade
 from ..data._loader import Loader
 from ..data._normalize import Normalize
 from ..data._open import open_data
-from ..data._paired import PairedFolders
 from ..data._packed_pairs import PackedPairs
+from ..data._paired import PairedFolders
 from ..data._part import Part
 from ..data._to_unit import ToUnit
 from ..data._transforms import CenterCrop, RandomCrop
