@@ -14,6 +14,7 @@ from .._errors import DataError
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"})
 
 Made = TypeVar("Made")
+_LARGE, _STRIP = 2**24, 256  # pixels of a picture; rows
 
 _TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -143,6 +144,20 @@ def upright(picture: Image.Image) -> Image.Image:
     for name in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
         turned.info.pop(name, None)
     return turned
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+    """A decoded picture as an array; a large one strip by strip, since all at once takes its memory two times over."""
+    if picture.width * picture.height <= _LARGE:
+        return np.asarray(picture)
+    made: np.ndarray | None = None
+    for top in range(0, picture.height, _STRIP):
+        strip = np.asarray(picture.crop((0, top, picture.width, min(picture.height, top + _STRIP))))
+        if made is None:
+            made = np.empty((picture.height, *strip.shape[1:]), strip.dtype)
+        made[top : top + _STRIP] = strip
+    assert made is not None
+    return made
 
 
 def _deep_gray(picture: Image.Image) -> Image.Image:
