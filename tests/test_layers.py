@@ -83,6 +83,7 @@ LAYERS: list[set[str]] = [
     {"recipes._any_task"},
     {"recipes._ejected_pieces"},
     {"recipes._ejected_loop"},
+    {"recipes._ejected_pictures"},
     {"recipes._doctor", "recipes._fit_batch", "recipes._eject", "recipes._summary", "recipes._check", "recipes._find_lr"},
     {"sweeps._range", "sweeps._share", "sweeps._launch", "sweeps._outcome"},
     {"sweeps._space", "sweeps._text"},

@@ -363,3 +363,45 @@ def test_weights_of_a_restorer_are_exported_bit_for_bit(
     other = lw.dncnn(1, depth=3, width=8)
     assert lw.load_weights(other, out).complete
     assert same_bits(other, lw.open_pictures_model(runs["restore"]).model)
+
+
+# ---- eject ----------------------------------------------------------------------------------------------------------
+
+EJECTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "clean": ("clean", {"loss": {"charbonnier": 1, "ssim": 0.2}, "patience": 5, "tile": 128, "overlap": 8}),
+    "pairs": ("pairs", {"ema": 0.9, "clip": 1.0, "accumulate": 2, "border": 2, "cache": "memory", "turn": False}),
+    "deep": ("deep", {"scheduler": {"name": "MultiStepLR", "milestones": [1]}, "drop_last": True, "pad": "reflect"}),
+    "shapes": ("shapes", {"loss": {"cross_entropy": 1, "dice": 0.5}, "model": "lraspp_mobilenet_v3_large", "epochs": 1}),
+    "focal": ("shapes", {"loss": "focal", "freeze": "head"}),
+}
+
+
+@pytest.mark.parametrize("name", EJECTED)
+def test_the_ejected_program_gives_the_same_bits_and_record(
+    name: str, data: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, more = EJECTED[name]
+    values = CASES[case](data[case], tmp_path / "command", **more)
+    assert cli.main(["eject", yaml_of(tmp_path / "c.yaml", values)]) == 0
+    program = capsys.readouterr().out
+    assert len(program.splitlines()) < 120
+    assert "loopwright._" not in program and "import loopwright as lw" in program
+    train(values)
+    known: dict[str, Any] = {"__name__": "ejected"}
+    exec(compile(program, "train.py", "exec"), known)
+    known["main"](str(tmp_path / "ejected"))
+    states = [lw.Checkpoints(tmp_path / run / "checkpoints").load("latest", only="model") for run in ("command", "ejected")]
+    assert same_bits(*states)
+    assert record_of(tmp_path / "command") == record_of(tmp_path / "ejected")
+
+
+def test_what_eject_writes_no_loop_for_is_said(data: dict[str, Path], tmp_path: Path) -> None:
+    for more, message in (
+        ({"swa": 1}, "swa: eject cannot write this setting"),
+        ({"optimizer": "lbfgs"}, "no loop with LBFGS"),
+    ):
+        with pytest.raises(lw.ConfigError, match=message):
+            lw.eject(settings(of_restore(data["clean"], tmp_path, **more)))
+    two = {"inputs": {"a": "noisy"}, "targets": {"b": "clean", "c": "clean"}, "loss": "l1"}
+    with pytest.raises(lw.ConfigError, match="loops of one target"):
+        lw.eject(settings({"task": "restore", "data": str(data["pairs"]), **two}))

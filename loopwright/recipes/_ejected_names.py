@@ -14,6 +14,7 @@ from ..optim._groups import param_groups
 from ..optim._losses import find_loss
 from ..optim._optimizers import build_optimizer, find_optimizer
 from ..optim._schedulers import build_scheduler, steps_per, takes_metric, total_steps
+from ._picture_settings import PictureSettings
 from ._settings import LossSettings, TrainSettings
 
 LW = Name("lw", "import loopwright as lw")
@@ -26,7 +27,7 @@ TAKEN = frozenset({
     "run", "classes", "transforms", "augment", "crop", "size", "train_loader", "train_loaders", "val_loader", "mix",
     "model", "groups", "optimizer", "rates", "scheduler", "criterion", "losses", "teacher", "unfreezing", "ema", "swa",
     "averaged", "views", "epoch", "images", "labels", "closure", "measured", "output", "task", "distillation", "loss",
-    "best", "print", "len", "list",
+    "best", "print", "len", "list", "roles", "samples", "normalize", "batch", "target", "parts", "pixels", "range",
 })  # fmt: skip
 LONG = {"total_steps": 10**9, "total_epochs": 10**6}  # of a training whose loader is not there: no warm-up is longer
 
@@ -66,7 +67,7 @@ def unless_default(s: TrainSettings, *keys: str) -> dict[str, Any]:
 
 def grows(s: TrainSettings) -> bool:
     """Whether the training pictures have several sizes, and so several loaders."""
-    return len([*s.sizes.items()]) > 1
+    return isinstance(s, TrainSettings) and len([*s.sizes.items()]) > 1
 
 
 def train_loader(s: TrainSettings) -> Name:
@@ -76,6 +77,8 @@ def train_loader(s: TrainSettings) -> Name:
 
 def judged(s: TrainSettings) -> Name:
     """What validation measures."""
+    if isinstance(s, PictureSettings):
+        return MODEL if s.tile is None else Name("parts")
     return MODEL if s.tta is None else Name("views")
 
 

@@ -55,7 +55,7 @@ def data_lines(s: TrainSettings) -> Iterator[Line]:
 
 def piece_lines(s: TrainSettings) -> Iterator[Line]:
     """All that the loop uses, and what of it must survive."""
-    for part in (_loaders, _mix, _model, _optimizer, _scheduler, _criterion, _teacher, _parts):
+    for part in (_loaders, _mix, _model, optimizer_lines, scheduler_lines, criterion_lines, _teacher, _parts):
         yield from part(s)
     scheduler = {} if stepped_with(s) is None else {"scheduler": Name("scheduler")}
     average = {name: Name(name) for name in ("ema", "swa") if getattr(s, name) is not None}
@@ -184,7 +184,7 @@ def _parts(s: TrainSettings) -> Iterator[Line]:
 # ---- optimizer and scheduler ------------------------------------------------------------------------------------------
 
 
-def _optimizer(s: TrainSettings) -> Iterator[Line]:
+def optimizer_lines(s: TrainSettings) -> Iterator[Line]:
     name, given = s.optimizer.name, {"lr": s.optimizer.lr, **s.optimizer.arguments}
     yield Statement("groups = ", LW.param_groups(MODEL, **_grouping(s)))
     found: Any = find_optimizer(name)
@@ -206,7 +206,7 @@ def _grouping(s: TrainSettings) -> dict[str, Any]:
     return {"weight_decay": asked.weight_decay, **({"lr": asked.lr} if rates else {}), **rates}
 
 
-def _scheduler(s: TrainSettings) -> Iterator[Line]:
+def scheduler_lines(s: TrainSettings) -> Iterator[Line]:
     made = toy_scheduler(s)
     if made is None:
         return
@@ -273,11 +273,11 @@ def _all_loaders(s: TrainSettings) -> Name:
 # ---- losses -----------------------------------------------------------------------------------------------------------
 
 
-def _criterion(s: TrainSettings) -> Iterator[Line]:
+def criterion_lines(s: TrainSettings) -> Iterator[Line]:
     """What is no plain function is made once."""
     if (name := loss_name(s)) not in (LOSSES, CRITERION):
         return
-    yield Statement(f"{name.text} = ", _losses(s) if name == LOSSES else _made_loss(losses_of(s)[0]))
+    yield Statement(f"{name.text} = ", _losses(s) if name == LOSSES else made_loss(losses_of(s)[0]))
     if any(map(is_own_module, losses_of(s))):
         yield f"{name.text}.to(run.device)"
 
@@ -286,7 +286,7 @@ def loss_name(s: TrainSettings) -> Name:
     """What is called for the loss: ``losses``, ``criterion``, or the function by its name."""
     if is_weighted(s):
         return LOSSES
-    made = _made_loss(losses_of(s)[0])
+    made = made_loss(losses_of(s)[0])
     return made if isinstance(made, Name) else CRITERION
 
 
@@ -301,10 +301,10 @@ def _losses(s: TrainSettings) -> Any:
 
 def _weighted(loss: LossSettings) -> Any:
     weight = read_epochs(loss.weight) if isinstance(loss.weight, dict) else loss.weight
-    return _made_loss(loss) if weight == 1 else (_made_loss(loss), weight)
+    return made_loss(loss) if weight == 1 else (made_loss(loss), weight)
 
 
-def _made_loss(loss: LossSettings) -> Any:
+def made_loss(loss: LossSettings) -> Any:
     function = _loss_function(loss.name)
     if inspect.isclass(find_loss(loss.name)):
         return function(**loss.arguments)
@@ -312,8 +312,12 @@ def _made_loss(loss: LossSettings) -> Any:
 
 
 def _loss_function(name: str) -> Name:
+    found = find_loss(name)
     if ":" in name:
         return own(name)
-    if inspect.isclass(find_loss(name)):
+    if getattr(found, "__module__", "").startswith("loopwright."):
+        return getattr(LW, found.__name__)
+    if inspect.isclass(found):
         return getattr(Name("nn", "from torch import nn"), name)
-    return getattr(Name("F", "import torch.nn.functional as F"), name)
+    short = {"l1": "l1_loss", "l2": "mse_loss"}.get(name, name)
+    return getattr(Name("F", "import torch.nn.functional as F"), short)

@@ -54,7 +54,7 @@ def build(settings: SegmentSettings) -> Pieces:
     start_model(s, model)
     optimizer = make_optimizer(s, model)
     scheduler = make_scheduler(s, optimizer, batches)
-    loss = make_loss(_ignoring(s))
+    loss = make_loss(ignoring(s))
     confusion = Confusion(len(s.classes), s.classes, ignore_index=s.ignore)
     return Pieces(train, val, batches, whole, model, loss, confusion, optimizer, scheduler)
 
@@ -83,7 +83,7 @@ def train(settings: SegmentSettings, **run_options: Any) -> Fitted:
     return fitted
 
 
-def _ignoring(s: SegmentSettings) -> Any:
+def ignoring(s: SegmentSettings) -> Any:
     """The losses, told which label does not count where they can be."""
 
     def told(loss: TargetLossSettings) -> TargetLossSettings:
