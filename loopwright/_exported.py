@@ -105,10 +105,8 @@ def export(
     else:
         if chosen == "onnx":
             _onnx_packages()
-        if isinstance(trained, TrainedModel):
-            model = of_classifier(trained, normalize)
-        else:
-            model = of_pictures(trained, normalize)
+        of_classes = isinstance(trained, TrainedModel)
+        model = of_classifier(trained, normalize) if of_classes else of_pictures(trained, normalize)
         content, facts, difference, allowed = _program(model, chosen, tolerance)
         compared = model.compared
     replace_file(path, content)
@@ -180,7 +178,7 @@ def _attempt(
     model: ExportedModel, form: Form, chosen: Format, tolerance: float
 ) -> tuple[bytes, Mapping[str, Any], float, float]:
     """The same of one form; ``DataError`` where it cannot be, or computes other numbers."""
-    facts = model.facts | {"program": form.described}
+    facts = {**model.facts, "program": form.described}
     with _quietly():
         content, computes = (_torch if chosen == "torch" else _onnx)(model, form, facts)
     differences, allowed = [], 0.0

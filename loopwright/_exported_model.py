@@ -1,4 +1,4 @@
-"""What of a run is exported: a module, its inputs and outputs by name, and real pictures to compare it on. Writes nothing."""
+"""What of a run is exported: a module, its inputs and outputs by name, real pictures to compare it on. Writes nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +123,9 @@ def _form(
         shapes: list[dict[int, Any]] = [{0: batch} for _ in factors]
     else:
         shapes = [{0: batch, 2: f * rows if f > 1 else rows, 3: f * columns if f > 1 else columns} for f in factors]
-    side = size if which == "fixed" else max(2, size // _MULTIPLE) * _MULTIPLE  # one multiple would be taken for a constant
+    side = (
+        size if which == "fixed" else max(2, size // _MULTIPLE) * _MULTIPLE
+    )  # one multiple would be taken for a constant
     squares = tuple(
         torch.cat([_cut(t, f * side, f * side, at) for at in (0, 1)]) for t, f in zip(whole, factors, strict=True)
     )

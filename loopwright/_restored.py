@@ -169,7 +169,7 @@ def _opened(run: str | Path | TrainedPictures, task: str, checkpoint: str | None
     return trained
 
 
-def _tiles(trained: TrainedPictures, tile: int | None, overlap: int | None) -> dict[str, int]:
+def _tiles(trained: TrainedPictures, tile: int | None, overlap: int | None) -> dict[str, Any]:
     asked = {"tile": tile, "overlap": overlap}
     return {"tile": TILE, "overlap": OVERLAP} | trained.tiles | {k: v for k, v in asked.items() if v is not None}
 
@@ -189,7 +189,7 @@ def _pairs(images: Images, trained: TrainedPictures, on_error: str) -> PairedFol
         images = {names[0]: images}
     if isinstance(images, Mapping):
         _check_named(images, trained)
-        roles = {part.name: part.role(os.path.abspath(images[part.name])) for part in trained.inputs}
+        roles: dict[str, Any] = {part.name: part.role(os.path.abspath(images[part.name])) for part in trained.inputs}
         return PairedFolders(on_error=on_error, **roles)
     root = [images] if isinstance(images, str | Path) else images
     if isinstance(root, Gathered) or len(root := list(root)) != 1 or not os.path.isdir(root[0]):
@@ -202,7 +202,7 @@ def _pairs(images: Images, trained: TrainedPictures, on_error: str) -> PairedFol
     return PairedFolders(root[0], on_error=on_error, **roles)
 
 
-def _check_named(images: Mapping[str, Any], trained: TrainedPictures) -> None:
+def _check_named(images: Mapping[Any, Any], trained: TrainedPictures) -> None:
     names = [part.name for part in trained.inputs]
     if missing := [name for name in names if name not in images]:
         raise ConfigError(
@@ -300,11 +300,8 @@ def restored_several(
     planes = [_read_planes(part, stored[part.name], files[part.name]) for part in trained.inputs]
     dtypes = {target: stored[source].values.dtype for target, source in sources.items()}
     apply = _SeveralStored(trained, dtypes, compute)
-    sizes = {tuple(part.shape[2:]) for part in planes}
-    if len(sizes) == 1:
-        made = tiled(apply, planes, tile=tile, overlap=overlap, align=ALIGN)
-    else:
-        made = apply(*planes)
+    alike = len({tuple(part.shape[2:]) for part in planes}) == 1
+    made = tiled(apply, planes, tile=tile, overlap=overlap, align=ALIGN) if alike else apply(*planes)
     found = {}
     for target, source in sources.items():
         values, before = made[target][0].permute(1, 2, 0).numpy(), stored[source]

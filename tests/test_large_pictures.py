@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from picture_data import clean_photos, of_restore
+from PIL import Image
 
 import loopwright as lw
 from loopwright.recipes._picture_settings import RestoreSettings

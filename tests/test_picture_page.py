@@ -22,7 +22,9 @@ def blocks(kind: str) -> list[str]:
 
 
 CONFIGURATIONS = blocks("yaml")
-PROGRAMS = [block for block in blocks("python") if block.startswith(("from pathlib", "import torch\nfrom torch import nn"))]
+PROGRAMS = [
+    block for block in blocks("python") if block.startswith(("from pathlib", "import torch\nfrom torch import nn"))
+]
 
 
 @pytest.fixture(scope="module")

@@ -371,7 +371,10 @@ EJECTED: dict[str, tuple[str, dict[str, Any]]] = {
     "clean": ("clean", {"loss": {"charbonnier": 1, "ssim": 0.2}, "patience": 5, "tile": 128, "overlap": 8}),
     "pairs": ("pairs", {"ema": 0.9, "clip": 1.0, "accumulate": 2, "border": 2, "cache": "memory", "turn": False}),
     "deep": ("deep", {"scheduler": {"name": "MultiStepLR", "milestones": [1]}, "drop_last": True, "pad": "reflect"}),
-    "shapes": ("shapes", {"loss": {"cross_entropy": 1, "dice": 0.5}, "model": "lraspp_mobilenet_v3_large", "epochs": 1}),
+    "shapes": (
+        "shapes",
+        {"loss": {"cross_entropy": 1, "dice": 0.5}, "model": "lraspp_mobilenet_v3_large", "epochs": 1},
+    ),
     "focal": ("shapes", {"loss": "focal", "freeze": "head"}),
 }
 
@@ -390,7 +393,9 @@ def test_the_ejected_program_gives_the_same_bits_and_record(
     known: dict[str, Any] = {"__name__": "ejected"}
     exec(compile(program, "train.py", "exec"), known)
     known["main"](str(tmp_path / "ejected"))
-    states = [lw.Checkpoints(tmp_path / run / "checkpoints").load("latest", only="model") for run in ("command", "ejected")]
+    states = [
+        lw.Checkpoints(tmp_path / run / "checkpoints").load("latest", only="model") for run in ("command", "ejected")
+    ]
     assert same_bits(*states)
     assert record_of(tmp_path / "command") == record_of(tmp_path / "ejected")
 

@@ -1,4 +1,4 @@
-"""``PackedPairs``: samples of several pictures in one file, with the numbers of theirs. Reads packs; ``_pack`` makes them."""
+"""``PackedPairs``: samples of several pictures in one file, with their very numbers. Reads packs; ``_pack`` makes them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

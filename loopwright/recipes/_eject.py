@@ -19,7 +19,7 @@ from ._ejected_loop import epoch_lines, result_lines, run_line
 from ._ejected_names import default, takes_closure
 from ._ejected_pieces import data_lines, piece_lines
 from ._pairs import PairSettings
-from ._picture_settings import PictureSettings
+from ._picture_settings import RestoreSettings, SegmentSettings
 from ._settings import TrainSettings
 
 SETTINGS = frozenset({
@@ -41,7 +41,7 @@ def eject(settings: TrainSettings | PairSettings) -> str:
     \"""Train resnet18 on photos.
     """
     _check(settings)
-    pictures = isinstance(settings, PictureSettings)
+    pictures = isinstance(settings, RestoreSettings | SegmentSettings)
     lines: Any = _ejected_pictures if pictures else _Classifier
     s: Any = _ejected_pictures.with_ignored(settings) if pictures else settings
     program: list[Line] = [
@@ -68,7 +68,11 @@ def eject(settings: TrainSettings | PairSettings) -> str:
 class _Classifier:
     """The lines of a classifier's program."""
 
-    data_lines, piece_lines, epoch_lines = staticmethod(data_lines), staticmethod(piece_lines), staticmethod(epoch_lines)
+    data_lines, piece_lines, epoch_lines = (
+        staticmethod(data_lines),
+        staticmethod(piece_lines),
+        staticmethod(epoch_lines),
+    )
 
     @staticmethod
     def result_lines(_: TrainSettings) -> Iterable[Line]:
@@ -76,14 +80,14 @@ class _Classifier:
 
 
 def _check(s: Any) -> None:
-    pictures = isinstance(s, PictureSettings)
+    pictures = isinstance(s, RestoreSettings | SegmentSettings)
     given = s.model_fields_set - (_ejected_pictures.SETTINGS if pictures else SETTINGS)
     unknown = sorted(key for key in given if getattr(s, key) != default(type(s), key))
     if unknown:
         raise ConfigError(
             "\n".join(f"{key}: eject cannot write this setting as a loop: leave it out" for key in unknown)
         )
-    if pictures and takes_closure(s):  # type: ignore[arg-type]
+    if pictures and takes_closure(s):
         raise ConfigError(f"optimizer: eject writes no loop with LBFGS for task: {s.task}")
     if pictures and (reasons := [*_ejected_pictures.refused(s)]):
         raise ConfigError("\n".join(reasons))

@@ -29,13 +29,13 @@ from ._ejected_names import (
 )
 from ._ejected_pieces import loss_name
 from ._picture_settings import PictureSettings, SegmentSettings
-from ._settings import TrainSettings
+from ._settings import CommonSettings, TrainSettings
 
 BEST = "val/top1"
 LOG, VALUES = Name("run.log"), Name("losses.values")
 
 
-def run_line(s: TrainSettings) -> Statement:
+def run_line(s: CommonSettings) -> Statement:
     """How the run is opened."""
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
     named: dict[str, Any] = {"classes": Name("train.classes")} if s.pictures else {}
@@ -117,7 +117,7 @@ def _named(s: TrainSettings) -> dict[str, Name]:
     return {} if is_weighted(s) else {"loss": LOSS}
 
 
-def step_lines(s: TrainSettings) -> Iterator[Line]:
+def step_lines(s: CommonSettings) -> Iterator[Line]:
     """``run.step``, as ``fit`` takes it: it knows fp16's scaler and short batches, and its norms are in the record."""
     scheduler = {"scheduler": Name("scheduler")} if stepped_with(s) == "step" else {}
     step = Name("run.step")(LOSS, OPTIMIZER, **unless_default(s, "accumulate", "clip"), **scheduler)
@@ -130,7 +130,7 @@ def step_lines(s: TrainSettings) -> Iterator[Line]:
         yield Block(Statement("if ", step, ":"), ["ema.update()"])
 
 
-def _always_steps(s: TrainSettings) -> bool:
+def _always_steps(s: CommonSettings) -> bool:
     return s.accumulate == 1 and s.precision != "fp16" and s.nonfinite in ("stop", "log")
 
 
@@ -189,7 +189,7 @@ def _shown(s: TrainSettings) -> Iterator[Line]:
         yield Statement("", Name("run.log_images")("val/samples", IMAGES, output=OUTPUT, target=LABELS, **most))
 
 
-def contexts(s: TrainSettings) -> Row:
+def contexts(s: CommonSettings) -> Row:
     """Modes, and weights, of what is measured."""
     has_modes = is_weighted(s) or any(map(is_own_module, losses_of(s)))
     contexts: list[Any] = [Name("run.evaluate")(judged(s), *([loss_name(s)] if has_modes else []))]
@@ -213,7 +213,7 @@ def _batch_norm(s: TrainSettings) -> Iterator[Line]:
     yield from [Block(f"if epoch >= {s.swa}:", lines)] if s.swa else lines
 
 
-def autocast(s: TrainSettings, *lines: Line) -> list[Line]:
+def autocast(s: CommonSettings, *lines: Line) -> list[Line]:
     """Within ``run.autocast()``, unless the configuration says that there is nothing to cast."""
     full = s.precision == "fp32" or (
         s.precision == "auto" and s.device != "auto" and torch.device(s.device).type != "cuda"

@@ -130,7 +130,7 @@ def piece_lines(s: PairSettings) -> Iterator[Line]:
     if s.freeze:
         yield Statement("", LW.freeze(MODEL, *([s.freeze] if isinstance(s.freeze, str) else s.freeze)))
     for part in (optimizer_lines, scheduler_lines, criterion_lines):
-        yield from part(s)  # type: ignore[arg-type] - the keys of all tasks
+        yield from part(s)
     if s.ema is not None:
         yield Statement("ema = ", LW.EMA(MODEL, s.ema.decay, **({} if s.ema.warmup else {"warmup": False})))
     if s.tiles:
@@ -138,7 +138,7 @@ def piece_lines(s: PairSettings) -> Iterator[Line]:
     if isinstance(s, SegmentSettings):
         ignored = {} if s.ignore is None else {"ignore_index": s.ignore}
         yield Statement("pixels = ", LW.Confusion(len(s.classes), s.classes, **ignored))
-    scheduler = {} if stepped_with(s) is None else {"scheduler": Name("scheduler")}  # type: ignore[arg-type]
+    scheduler = {} if stepped_with(s) is None else {"scheduler": Name("scheduler")}
     average = {} if s.ema is None else {"ema": Name("ema")}
     yield Statement("", Name("run.register")(model=MODEL, optimizer=Name("optimizer"), **scheduler, **average))
     if ":" in s.model.name:
@@ -159,15 +159,15 @@ def _model(s: PairSettings) -> Any:
 def epoch_lines(s: PairSettings) -> Block:
     """The loop over epochs, and all that is in it."""
     best = best_of(s)
-    body: list[Line] = ["losses.at(epoch=epoch)"] if weights_change(s) else []  # type: ignore[arg-type]
+    body: list[Line] = ["losses.at(epoch=epoch)"] if weights_change(s) else []
     body += [_training(s), _validation(s), Statement("", Name("run.keep_best")(best))]
     if s.patience is not None:
         body.append(Statement("", Name("run.stop_when")(best, patience=s.patience)))
-    if stepped_with(s) == "epoch":  # type: ignore[arg-type]
+    if stepped_with(s) == "epoch":
         body.append("scheduler.step()")
-    elif stepped_with(s) == "plateau":  # type: ignore[arg-type]
+    elif stepped_with(s) == "plateau":
         body.append(Statement("scheduler.step(", Name("run.value")(best), ")"))
-    name = "epoch" if weights_change(s) else "_"  # type: ignore[arg-type]
+    name = "epoch" if weights_change(s) else "_"
     return Block(Statement(f"for {name} in ", Name("run.epochs")(s.epochs), ":"), body)
 
 
@@ -177,26 +177,26 @@ def _part(name: str) -> Name:
 
 def _logged(s: PairSettings) -> tuple[list[Name], dict[str, Any]]:
     """What ``run.log`` is given of the loss: several by their names."""
-    return ([Name("losses.values")], {}) if is_weighted(s) else ([], {"loss": LOSS})  # type: ignore[arg-type]
+    return ([Name("losses.values")], {}) if is_weighted(s) else ([], {"loss": LOSS})
 
 
 def _training(s: PairSettings) -> Block:
     made, target = MODEL(*map(_part, s.input_names)), _part(s.target_names[0])
-    computed = Statement("loss = ", loss_name(s)(made, target))  # type: ignore[arg-type]
+    computed = Statement("loss = ", loss_name(s)(made, target))
     unnamed, named = _logged(s)
     log = Statement("", Name("run.log")(*unnamed, **named))
-    body = [*autocast(s, computed), *step_lines(s), log]  # type: ignore[arg-type]
+    body = [*autocast(s, computed), *step_lines(s), log]
     return Block("for batch in run.batches(train_loader):", body)
 
 
 def _validation(s: PairSettings) -> Block:
     target = s.target_names[0]
     lines: list[Line] = [
-        Statement("output = ", judged(s)(*map(_part, s.input_names))),  # type: ignore[arg-type]
+        Statement("output = ", judged(s)(*map(_part, s.input_names))),
         Statement("target = ", _part(target)),
     ]
     unnamed, named = _logged(s)
-    lines.append(Statement("loss = " if named else "", loss_name(s)(OUTPUT, TARGET)))  # type: ignore[arg-type]
+    lines.append(Statement("loss = " if named else "", loss_name(s)(OUTPUT, TARGET)))
     if isinstance(s, SegmentSettings):
         lines += ["pixels.update(output, target)"]
         measured: dict[str, Any] = {"pixels": Name("pixels")}
@@ -207,13 +207,13 @@ def _validation(s: PairSettings) -> Block:
         options |= {"luminance": True} if s.luminance and s.roles[target].planes == 3 else {}
         measured = {name: getattr(LW, name)(Name("written"), TARGET, **options) for name in ("psnr", "ssim", "mae")}
     lines.append(Statement("", Name("run.log")(*unnamed, **named, **measured)))
-    body = autocast(s, *lines)  # type: ignore[arg-type]
+    body = autocast(s, *lines)
     if s.pictures and len(s.input_names) == 1 and _can_be_shown(s):
         most = {} if s.pictures == 16 else {"most": s.pictures}
         shown = Name("run.log_images")("val/samples", _part(s.input_names[0]), output=OUTPUT, target=TARGET, **most)
         body = [*body, Statement("", shown)]
     loop = Block("for batch in run.batches(val_loader):", body)
-    return Block(Statement("with ", contexts(s), ":"), [loop])  # type: ignore[arg-type]
+    return Block(Statement("with ", contexts(s), ":"), [loop])
 
 
 def _can_be_shown(s: PairSettings) -> bool:

@@ -39,7 +39,7 @@ from ._ejected_names import (
     toy_scheduler,
     unless_default,
 )
-from ._settings import LossSettings, ModelSettings, TrainSettings
+from ._settings import CommonSettings, LossSettings, ModelSettings, TrainSettings
 
 TRAIN, VAL, GROUPS, RATES, CRITERION, LOSSES = map(Name, ("train", "val", "groups", "rates", "criterion", "losses"))
 
@@ -184,7 +184,7 @@ def _parts(s: TrainSettings) -> Iterator[Line]:
 # ---- optimizer and scheduler ------------------------------------------------------------------------------------------
 
 
-def optimizer_lines(s: TrainSettings) -> Iterator[Line]:
+def optimizer_lines(s: CommonSettings) -> Iterator[Line]:
     name, given = s.optimizer.name, {"lr": s.optimizer.lr, **s.optimizer.arguments}
     yield Statement("groups = ", LW.param_groups(MODEL, **_grouping(s)))
     found: Any = find_optimizer(name)
@@ -197,7 +197,7 @@ def optimizer_lines(s: TrainSettings) -> Iterator[Line]:
     yield Statement("optimizer = ", made)
 
 
-def _grouping(s: TrainSettings) -> dict[str, Any]:
+def _grouping(s: CommonSettings) -> dict[str, Any]:
     asked = s.optimizer
     if takes_closure(s) and not asked.rules:
         return {}  # it knows no weight decay, nor rates
@@ -206,7 +206,7 @@ def _grouping(s: TrainSettings) -> dict[str, Any]:
     return {"weight_decay": asked.weight_decay, **({"lr": asked.lr} if rates else {}), **rates}
 
 
-def scheduler_lines(s: TrainSettings) -> Iterator[Line]:
+def scheduler_lines(s: CommonSettings) -> Iterator[Line]:
     made = toy_scheduler(s)
     if made is None:
         return
@@ -226,7 +226,7 @@ def scheduler_lines(s: TrainSettings) -> Iterator[Line]:
         yield Statement("scheduler = ", function(OPTIMIZER, *first, **filled_in, **given))
 
 
-def _derived(s: TrainSettings, made: Any) -> dict[str, Any]:
+def _derived(s: CommonSettings, made: Any) -> dict[str, Any]:
     """The arguments that follow from the training."""
     found = find_scheduler(s.scheduler.name).__name__
     length, peak = derived_arguments(s.scheduler.name)
@@ -237,7 +237,7 @@ def _derived(s: TrainSettings, made: Any) -> dict[str, Any]:
     return derived | ({"mode": "max"} if found == "ReduceLROnPlateau" else {})
 
 
-def _schedule(s: TrainSettings, made: Schedule) -> Any:
+def _schedule(s: CommonSettings, made: Schedule) -> Any:
     """With a warm-up, or stepped as is not customary."""
     name, asked = s.scheduler.name, s.scheduler
     warmup = {"warmup": asked.warmup} if asked.warmup else {}
@@ -256,7 +256,7 @@ def _schedule(s: TrainSettings, made: Schedule) -> Any:
     )
 
 
-def _length(s: TrainSettings, per: str) -> Any:
+def _length(s: CommonSettings, per: str) -> Any:
     """How many steps or epochs there will be."""
     if per == "epoch":
         asked = LW.total_steps(_all_loaders(s), s.epochs, per="epoch")
@@ -266,14 +266,14 @@ def _length(s: TrainSettings, per: str) -> Any:
     return LW.total_steps(_all_loaders(s), s.epochs, **unless_default(s, "accumulate"))
 
 
-def _all_loaders(s: TrainSettings) -> Name:
+def _all_loaders(s: CommonSettings) -> Name:
     return Name("train_loaders" if grows(s) else "train_loader")
 
 
 # ---- losses -----------------------------------------------------------------------------------------------------------
 
 
-def criterion_lines(s: TrainSettings) -> Iterator[Line]:
+def criterion_lines(s: CommonSettings) -> Iterator[Line]:
     """What is no plain function is made once."""
     if (name := loss_name(s)) not in (LOSSES, CRITERION):
         return
@@ -282,7 +282,7 @@ def criterion_lines(s: TrainSettings) -> Iterator[Line]:
         yield f"{name.text}.to(run.device)"
 
 
-def loss_name(s: TrainSettings) -> Name:
+def loss_name(s: CommonSettings) -> Name:
     """What is called for the loss: ``losses``, ``criterion``, or the function by its name."""
     if is_weighted(s):
         return LOSSES
@@ -290,7 +290,7 @@ def loss_name(s: TrainSettings) -> Name:
     return made if isinstance(made, Name) else CRITERION
 
 
-def _losses(s: TrainSettings) -> Any:
+def _losses(s: CommonSettings) -> Any:
     phases = {
         phase: {loss.shown_name: _weighted(loss) for loss in losses_of(s) if loss.phase in ("both", phase)}
         for phase in ("train", "val")

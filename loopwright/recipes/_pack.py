@@ -1,5 +1,6 @@
 """``loopwright pack CONFIG.yaml``: the pairs of a configuration into packs, which ``train`` reads as it reads folders."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ def pack_pairs(settings: PairSettings, folder: str | Path, **options: Any) -> li
     """
     s = settings.model_copy(update={"cache": None})
     splits = {split: open_pairs(s, split) for split in ("train", "val")}
-    try:
+    with contextlib.suppress(DataError):
         splits["test"] = open_pairs(s, "test")
-    except DataError:
-        pass
     return [pack(pairs, Path(folder) / f"{split}{SUFFIX}", **options) for split, pairs in splits.items()]

@@ -70,6 +70,7 @@ class TargetLossSettings(LossSettings):
 class PictureSettings(CommonSettings):
     """The keys of both tasks."""
 
+    task: Literal["restore", "segment"] = "restore"
     inputs: dict[str, RoleSettings] = Field(default_factory=dict)  # folders of what the model is given, by role
     targets: dict[str, RoleSettings] = Field(default_factory=dict)  # and of what it is to give
     image_size: Side = 64  # type: ignore[reportIncompatibleVariableOverride] - one size; pixels of the square that is trained on
@@ -116,6 +117,10 @@ class PictureSettings(CommonSettings):
         return list(self.targets)
 
     @property
+    def input_names(self) -> list[str]:
+        return list(self.inputs)
+
+    @property
     def last_size(self) -> int:
         """Pixels of the squares that are trained on."""
         return self.image_size
@@ -129,7 +134,7 @@ class PictureSettings(CommonSettings):
 class RestoreSettings(PictureSettings):
     """The keys of ``task: restore``."""
 
-    task: Literal["restore"] = "restore"
+    task: Literal["restore"] = "restore"  # type: ignore[reportIncompatibleVariableOverride] - one of the two
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="unet"))
     optimizer: OptimizerSettings = Field(default_factory=lambda: OptimizerSettings(lr=1e-3, weight_decay=0.0))
     degrade: list[DegradeSettings] = Field(default_factory=list)  # makes the inputs of the pictures of targets
@@ -175,7 +180,7 @@ class RestoreSettings(PictureSettings):
 class SegmentSettings(PictureSettings):
     """The keys of ``task: segment``."""
 
-    task: Literal["segment"] = "segment"
+    task: Literal["segment"] = "segment"  # type: ignore[reportIncompatibleVariableOverride] - one of the two
     classes: list[str] = Field(min_length=2)  # names in the order of the labels: 0, 1, ...
     ignore: int | None = 255  # the label of pixels that do not count
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="unet"))
