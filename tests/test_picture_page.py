@@ -4,7 +4,6 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    return [block for found, block in re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) if found == kind]
 
 
 CONFIGURATIONS = blocks("yaml")
@@ -68,7 +67,7 @@ def test_a_configuration_plans_a_training(
     monkeypatch.syspath_prepend(str(here))
     values = lw.load_config(here / f"{number}.yaml")
     assert lw.load_config(here / f"{number}.yaml", schema=settings_of(values))
-    assert cli.main(["train", f"{number}.yaml", "--dry-run", "workers=0", "device=cpu"]) == 0
+    assert cli.main(["train", f"{number}.yaml", "workers=0", "device=cpu", "--dry-run"]) == 0
     assert "one batch" in capsys.readouterr().out
 
 
@@ -80,13 +79,11 @@ def test_its_train_commands_are_valid(
     lines = [line.removeprefix("$ ") for block in blocks("") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith(("loopwright train", "loopwright pack"))]
     assert len(commands) >= 4
+    (here / "shapes.yaml").write_text(CONFIGURATIONS[2])
     for line in dict.fromkeys(commands):
-        arguments: Any = shlex.split(line)[1:]
-        if arguments[0] == "train":
-            arguments += ["device=cpu", "workers=0"] + ["--dry-run"] * ("--dry-run" not in arguments)
-            if arguments[1] == "shapes.yaml":
-                (here / "shapes.yaml").write_text(CONFIGURATIONS[2])
-        assert cli.main(arguments) == 0, line
+        arguments = shlex.split(line)[1:]
+        more = ["device=cpu", "workers=0", "--dry-run"] if arguments[0] == "train" else []
+        assert cli.main([*arguments, *more]) == 0, line
 
 
 @pytest.mark.slow
