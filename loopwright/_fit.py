@@ -139,7 +139,8 @@ def fit(
         patience: stop when ``best`` got no better for so many epochs.
         pictures: at most so many validation pictures, with what the model made of them, go into the record after each epoch
             as ``val/samples``, where batches are (pictures, target) and the model's output is class scores, masks or
-            pictures; 0 for none. See ``Run.log_images``. ``compute`` shows what it keeps as its ``output``.
+            pictures; 0 for none. Of several inputs and targets the first. See ``Run.log_images``. ``compute`` shows what
+            it keeps as its ``output``.
         run_options: of ``Run``: seed, config, save_every, device, precision, resume, progress, ...
 
     >>> import tempfile, torch
@@ -207,7 +208,7 @@ def fit(
                         with live.autocast():
                             live.log(_values(evaluate(judged, batch)))
                         if pictures:
-                            _log_pictures(live, parts_of.pair(batch), getattr(evaluate, "output", None), pictures)
+                            _log_pictures(live, *parts_of.shown(batch, getattr(evaluate, "output", None)), pictures)
                 live.keep_best(best, mode)
                 if patience is not None:
                     live.stop_when(best, patience=patience, mode=mode)
@@ -317,11 +318,12 @@ class Parts:
             )
         return dict(zip(self._targets, output, strict=True))
 
-    def pair(self, batch: Any) -> Any:
-        """The input and the target of a batch that has one of each, to be shown."""
-        if len(self._inputs) != 1 or len(self._targets) != 1 or not isinstance(batch, Mapping):
-            return batch
-        return batch[self._inputs[0]], batch[self._targets[0]]
+    def shown(self, batch: Any, output: Any) -> tuple[Any, Any]:
+        """Of parts by name the first input and the first target, and the output for it; else the batch as it is."""
+        if not self._inputs or not isinstance(batch, Mapping):
+            return batch, output
+        first = self._targets[0]
+        return (batch[self._inputs[0]], batch[first]), output[first] if isinstance(output, Mapping) else output
 
     def forward(self, model: nn.Module, batch: Any) -> Any:
         return model(*self.split(batch)[0])

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blocks(kind: str) -> list[str]:
-    return [block for found, block in re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) if found == kind]
+    return [
+        block for found, block in re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE) if found == kind
+    ]
 
 
 CONFIGURATIONS = blocks("yaml")

@@ -151,6 +151,11 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_pictures_of_progress_are_of_the_first_input_and_target(run: Path) -> None:
+    sheets = list((run / "pictures").rglob("*.png"))
+    assert sheets, "input, output, target and errors, after each epoch"
+
+
 def new_scenes(data: Path, root: Path) -> Path:
     """Pictures to work on: one of 8 bits with a text in it, one of 16 bits."""
     for role in INPUTS:

@@ -208,7 +208,7 @@ def _validation(s: PairSettings) -> Block:
         measured = {name: getattr(LW, name)(Name("written"), TARGET, **options) for name in ("psnr", "ssim", "mae")}
     lines.append(Statement("", Name("run.log")(*unnamed, **named, **measured)))
     body = autocast(s, *lines)
-    if s.pictures and len(s.input_names) == 1 and _can_be_shown(s):
+    if s.pictures and _can_be_shown(s):
         most = {} if s.pictures == 16 else {"most": s.pictures}
         shown = Name("run.log_images")("val/samples", _part(s.input_names[0]), output=OUTPUT, target=TARGET, **most)
         body = [*body, Statement("", shown)]
@@ -218,8 +218,8 @@ def _validation(s: PairSettings) -> Block:
 
 def _can_be_shown(s: PairSettings) -> bool:
     """As ``fit`` shows them: of 1, 3 or 4 channels."""
-    planes = {in_channels(s)} | ({s.roles[s.target_names[0]].planes} if isinstance(s, RestoreSettings) else set())
-    return planes <= {1, 3, 4}
+    shown = [s.roles[name] for name in (s.input_names[0], *s.target_names[:1]) if name in s.roles]
+    return all(role.kind == "mask" or role.planes in (1, 3, 4) for role in shown)
 
 
 def result_lines(s: PairSettings) -> Iterator[Line]:
