@@ -17,7 +17,8 @@ from .data._collate import collate
 from .data._gathered import Gathered
 from .data._loader import Loader
 from .data._normalize import Normalize
-from .data._open import open_data
+from .data._open import SUFFIX, open_data
+from .data._packed_pairs import PackedPairs
 from .data._paired import PairedFolders
 from .data._to_unit import ToUnit
 
@@ -189,7 +190,11 @@ def _paired(trained: TrainedPictures) -> tuple[list[Tensor], str]:
     if folder is not None:
         try:
             roles: dict[str, Any] = {part.name: part.role() for part in parts}
-            pairs = PairedFolders(folder, "val", **held_out(trained.settings), **roles)
+            packed = folder / f"val{SUFFIX}"
+            if packed.is_file():
+                pairs: Any = PackedPairs(packed)
+            else:
+                pairs = PairedFolders(folder, "val", **held_out(trained.settings), **roles)
             return [_planes(part, pairs[0][part.name]) for part in parts], f"on {pairs.name_of(0)} of {folder}"
         except LoopwrightError:
             pass
