@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     from .data._pack import pack as pack
     from .data._pack import pack_folder as pack_folder
     from .data._packed import Packed as Packed
+    from .data._packed_pairs import PackedPairs as PackedPairs
     from .data._pad import PadCollate as PadCollate
     from .data._pad import Padded as Padded
     from .data._pair import PerRole as PerRole
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
     from .models._build import build_model as build_model
     from .models._dncnn import dncnn as dncnn
     from .models._small_resnet import small_resnet as small_resnet
+    from .models._tiled_model import Tiled as Tiled
     from .models._tta import TTA as TTA
     from .models._unet import unet as unet
     from .optim._average import EMA as EMA
@@ -251,6 +253,7 @@ _WHERE = {
     "data._open": ["open_data"],
     "data._pack": ["pack", "pack_folder"],
     "data._packed": ["Packed"],
+    "data._packed_pairs": ["PackedPairs"],
     "data._pad": ["PadCollate", "Padded"],
     "data._pair": ["PerRole"],
     "data._paired": ["PairedFolders"],
@@ -270,6 +273,7 @@ _WHERE = {
     "models._build": ["build_model"],
     "models._dncnn": ["dncnn"],
     "models._small_resnet": ["small_resnet"],
+    "models._tiled_model": ["Tiled"],
     "models._tta": ["TTA"],
     "models._unet": ["unet"],
     "optim._average": ["EMA", "SWA"],

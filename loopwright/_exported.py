@@ -5,7 +5,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,21 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._demo import demo_photos
-from ._errors import ConfigError, DataError, LoopwrightError, MissingExtra
+from ._errors import ConfigError, DataError, MissingExtra
+from ._exported_model import ExportedModel, Form, of_classifier, of_pictures
 from ._files import replace_file
 from ._names import did_you_mean
-from ._trained import TrainedModel, data_of, held_out, open_model
-from .data._gathered import Gathered
-from .data._loader import Loader
-from .data._open import open_data
+from ._trained import TrainedModel, open_model
+from ._trained_pictures import TASKS, TrainedPictures, open_pictures_model, task_of
 
 Format = Literal["safetensors", "torch", "onnx"]
 ENDINGS: dict[Format, str] = {"safetensors": ".safetensors", "torch": ".pt2", "onnx": ".onnx"}
-INPUT, OUTPUT = "pictures", "logits"
+Computes = Callable[[Sequence[Tensor]], list[Tensor]]  # from inputs to outputs
 METADATA = "loopwright"  # the name under which a file holds its facts, as JSON
 TOLERANCE = 1e-4  # of the largest absolute logit: float32 in another order of additions differs by some 1e-6
-PICTURES = 8  # that are compared, together and the first one alone
 
 
 @dataclass(frozen=True)
@@ -49,34 +46,17 @@ class Exported:
         same = (
             "every weight is bit for bit the same"
             if self.format == "safetensors"
-            else f"logits differ by at most {self.difference:.2g} ({self.tolerance:.2g} is allowed), {self.pictures}"
+            else f"outputs differ by at most {self.difference:.2g} ({self.tolerance:.2g} is allowed), {self.pictures}"
         )
         lines = [f"weights    {facts['checkpoint']} of run {facts['run']}", f"same       {same}"]
         if self.format != "safetensors":
-            lines.append(f"input      {INPUT}: {facts['input']}")
-            lines.append(f"output     {OUTPUT}: float32 (N, {len(facts['classes'])}); softmax gives probabilities")
+            lines += [f"input      {name}: {what}" for name, what in facts["program"]["inputs"].items()]
+            lines += [f"output     {name}: {what}" for name, what in facts["program"]["outputs"].items()]
         return "\n".join([*lines, f"written    {self.path} ({size:.1f} MiB, {self.format})"])
 
 
-class Normalized(nn.Module):
-    """A model behind its normalisation: uint8 pictures (N, 3, H, W) to logits."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.model = model
-        mean_64, std_64 = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (mean, std))
-        self.register_buffer("scale", (1 / (255 * std_64)).float())
-        self.register_buffer("shift", (-mean_64 / std_64).float())
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.model(pictures.to(torch.float32) * self.scale + self.shift)
-
-
 def export(
-    run: str | Path | TrainedModel,
+    run: str | Path | TrainedModel | TrainedPictures,
     out: str | Path | None = None,
     *,
     format: Format | None = None,
@@ -91,14 +71,17 @@ def export(
     - ``"torch"``: a program of ``torch.export``, for ``torch.export.load`` and AOTInductor.
     - ``"onnx"``: for ONNX Runtime and others; the extra ``onnx``.
 
-    Programs take any number of pictures of the run's ``image_size``, cropped as ``lw.CenterCrop`` does. Class names, size,
-    mean, standard deviation, the run's id and its commit are in the file, as JSON under ``loopwright``.
+    Programs of classifiers take any number of pictures of the run's ``image_size``, cropped as ``lw.CenterCrop`` does; those
+    of ``task: restore`` and ``segment`` any number of pictures of any size where the network can be followed so, else of
+    sizes that are multiples of 32, else of ``image_size``, which is said. Names, sizes, mean, standard deviation, the run's
+    id and its commit are in the file, as JSON under ``loopwright``.
 
     Args:
-        run: its folder, or what ``open_model`` gave.
+        run: its folder, or what ``open_model`` or ``open_pictures_model`` gave.
         out: the file. Default: ``model.safetensors``, ``model.pt2`` or ``model.onnx`` in the run's folder.
         format: default: by the ending of ``out``, else ``"safetensors"``.
-        normalize: the program takes uint8 pictures 0..255 and normalises them itself; without, normalised float32.
+        normalize: the program takes uint8 pictures 0..255 and normalises them itself; without, normalised float32, which
+            are shares of 0..1 for ``task: restore``.
         checkpoint, trust: of ``open_model``.
         tolerance: largest difference of logits that is let pass, as a share of the largest absolute logit.
 
@@ -107,22 +90,33 @@ def export(
         MissingExtra: a package is not installed.
         ConfigError, RunError, CheckpointError: as their names say.
     """
-    trained = run if isinstance(run, TrainedModel) else open_model(run, checkpoint, trust=trust)
+    trained = run if isinstance(run, TrainedModel | TrainedPictures) else _opened(run, checkpoint, trust)
     chosen = _format(out, format)
     path = Path(out) if out is not None else trained.folder / f"model{ENDINGS[chosen]}"
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent} to write it in")
     if normalize and chosen == "safetensors":
         raise ConfigError("normalize= is for programs: safetensors holds weights and computes nothing")
-    facts = _facts(trained, normalize)
     trained.model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    facts = trained.facts()
     if chosen == "safetensors":
         content = _safetensors(trained.model, facts)
         difference, allowed, compared = 0.0, 0.0, "all weights"
     else:
-        content, difference, allowed, compared = _program(trained, chosen, facts, normalize, tolerance)
+        if chosen == "onnx":
+            _onnx_packages()
+        of_classes = isinstance(trained, TrainedModel)
+        model = of_classifier(trained, normalize) if of_classes else of_pictures(trained, normalize)
+        content, facts, difference, allowed = _program(model, chosen, tolerance)
+        compared = model.compared
     replace_file(path, content)
     return Exported(path, chosen, facts, difference, allowed, compared)
+
+
+def _opened(run: str | Path, checkpoint: str | None, trust: bool) -> TrainedModel | TrainedPictures:
+    if task_of(run) in TASKS:
+        return open_pictures_model(run, checkpoint, trust=trust)
+    return open_model(run, checkpoint, trust=trust)
 
 
 def _format(out: str | Path | None, asked: str | None) -> Format:
@@ -139,12 +133,6 @@ def _format_of(path: Path) -> Format:
         if path.suffix.lower() == ending:
             return kind
     raise ConfigError(f"{path}: the ending says no format: write {', '.join(ENDINGS.values())}, or say format=")
-
-
-def _facts(trained: TrainedModel, normalize: bool) -> dict[str, Any]:
-    size = trained.image_size
-    kind = "uint8 0..255" if normalize else "float32, normalised with mean and std after division by 255"
-    return trained.facts() | {"input": f"(N, 3, {size}, {size}), RGB, {kind}", "normalizes": normalize}
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------
@@ -175,75 +163,84 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 # ---- programs ------------------------------------------------------------------------------------------------------
 
 
-def _program(
-    trained: TrainedModel, chosen: Format, facts: Mapping[str, Any], normalize: bool, tolerance: float
-) -> tuple[bytes, float, float, str]:
-    """The file's content, the largest difference, what is allowed, and on which pictures."""
-    pictures, compared = _real_pictures(trained)
-    mean, std = trained.normalize.mean, trained.normalize.std
-    module = Normalized(trained.model, mean, std).eval() if normalize else trained.model
-    given = pictures if normalize else trained.normalize(pictures)
+def _program(model: ExportedModel, chosen: Format, tolerance: float) -> tuple[bytes, Mapping[str, Any], float, float]:
+    """The file's content and facts, the largest difference, and what is allowed: of the first of its forms that can be."""
+    for number, form in enumerate(model.forms):
+        try:
+            return _attempt(model, form, chosen, tolerance)
+        except DataError:
+            if number + 1 == len(model.forms):
+                raise
+    raise AssertionError("a model has a form")
+
+
+def _attempt(
+    model: ExportedModel, form: Form, chosen: Format, tolerance: float
+) -> tuple[bytes, Mapping[str, Any], float, float]:
+    """The same of one form; ``DataError`` where it cannot be, or computes other numbers."""
+    facts = {**model.facts, "program": form.described}
     with _quietly():
-        content, computes = (_torch if chosen == "torch" else _onnx)(module, given, facts)
-    with torch.no_grad():
-        expected = [module(part) for part in (given, given[:1])]
-    allowed = tolerance * max(1.0, float(expected[0].abs().max()))
-    difference = max(
-        _difference(computes(part), logits) for part, logits in zip((given, given[:1]), expected, strict=True)
-    )
+        content, computes = (_torch if chosen == "torch" else _onnx)(model, form, facts)
+    differences, allowed = [], 0.0
+    for given in form.examples:
+        with torch.no_grad():
+            expected = _tensors(model.module(*given))
+        allowed = max(allowed, tolerance * max(1.0, *(float(tensor.abs().max()) for tensor in expected)))
+        try:
+            found = computes(given)
+        except Exception as error:  # programs refuse sizes in many ways
+            sizes = ", ".join(str(tuple(part.shape)) for part in given)
+            raise DataError(f"the exported model cannot compute {sizes}: {str(error)[:300]}") from error
+        differences += [_difference(one, other) for one, other in zip(found, expected, strict=True)]
+    difference = max(differences, key=_worst)
     if not difference <= allowed:  # NaN is none
         raise DataError(
-            f"the exported model's logits differ from the module's by up to {difference:.3g}; {allowed:.3g} is allowed "
-            f"(tolerance {tolerance:g}), {compared}. Nothing was written. Does its forward draw random numbers, or depend "
-            "on values of the pictures?"
+            f"the exported model's outputs differ from the module's by up to {difference:.3g}; {allowed:.3g} is allowed "
+            f"(tolerance {tolerance:g}), {model.compared}. Nothing was written. Does its forward draw random numbers, or "
+            "depend on values of the pictures?"
         )
-    return content, difference, allowed, compared
+    return content, facts, difference, allowed
+
+
+def _worst(difference: float) -> float:
+    """NaN is the worst."""
+    return float("inf") if difference != difference else difference
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max()) if one.shape == other.shape else float("inf")
 
 
-def _real_pictures(trained: TrainedModel) -> tuple[Tensor, str]:
-    """A uint8 batch of pictures of the run's data, or of the demo where that is gone."""
-    folder = data_of(trained.folder, trained.settings)
-    try:
-        data = None if folder is None else open_data(folder, "val", **held_out(trained.settings), on_error="skip")
-    except LoopwrightError:
-        data = None
-    where = f"{PICTURES} pictures of {folder}" if data is not None else f"{PICTURES} pictures of the demo"
-    dataset = data if data is not None else Gathered(demo_photos() / "val")
-    step = max(1, len(dataset) // PICTURES)
-    loader = Loader(
-        dataset, PICTURES, transform=trained.transform, workers=0, sampler=range(0, len(dataset), step), on_error="skip"
-    )
-    return next(iter(loader.epoch_batches(0)))[0].contiguous(), f"on {where}"
+def _tensors(result: Any) -> list[Tensor]:
+    """The outputs, as a program gives them."""
+    if isinstance(result, Mapping):
+        return [*result.values()]
+    return [result] if isinstance(result, Tensor) else [*result]
 
 
-def _torch(module: nn.Module, given: Tensor, facts: Mapping[str, Any]) -> tuple[bytes, Callable[[Tensor], Tensor]]:
-    program = _exported(module, given)
+def _torch(model: ExportedModel, form: Form, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
+    program = _exported(model, form)
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={f"{METADATA}.json": json.dumps(facts)})
     loaded = torch.export.load(io.BytesIO(file.getvalue())).module()
-    return file.getvalue(), lambda pictures: loaded(pictures).detach()
+    return file.getvalue(), lambda given: [tensor.detach() for tensor in _tensors(loaded(*given))]
 
 
-def _exported(module: nn.Module, given: Tensor) -> torch.export.ExportedProgram:
-    shapes = {INPUT: {0: torch.export.Dim("batch", min=1)}}
+def _exported(model: ExportedModel, form: Form) -> torch.export.ExportedProgram:
     try:
         # The argument is called as the module's forward calls it: a list of shapes says it by its place.
-        return torch.export.export(module, (given,), dynamic_shapes=(shapes[INPUT],), strict=False)
+        return torch.export.export(model.module, form.examples[0], dynamic_shapes=form.shapes, strict=False)
     except Exception as error:  # torch raises many kinds for a forward that it cannot trace
         raise DataError(
-            f"torch.export cannot follow the {type(module).__name__}: {str(error).strip()[:600]}\nFormat safetensors has "
-            "its weights all the same"
+            f"torch.export cannot follow the {type(model.module).__name__}: {str(error).strip()[:600]}\nFormat "
+            "safetensors has its weights all the same"
         ) from error
 
 
-def _onnx(module: nn.Module, given: Tensor, facts: Mapping[str, Any]) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+def _onnx(model: ExportedModel, form: Form, facts: Mapping[str, Any]) -> tuple[bytes, Computes]:
     onnxruntime = _onnx_packages()
     program = torch.onnx.export(
-        _exported(module, given), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
+        _exported(model, form), input_names=model.inputs, output_names=model.outputs, dynamo=True, verbose=False
     )
     assert program is not None
     program.model.metadata_props[METADATA] = json.dumps(facts)
@@ -255,8 +252,9 @@ def _onnx(module: nn.Module, given: Tensor, facts: Mapping[str, Any]) -> tuple[b
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def computes(pictures: Tensor) -> Tensor:
-        return torch.from_numpy(np.array(session.run([OUTPUT], {INPUT: pictures.numpy()})[0]))
+    def computes(given: Sequence[Tensor]) -> list[Tensor]:
+        named = {name: tensor.numpy() for name, tensor in zip(model.inputs, given, strict=True)}
+        return [torch.from_numpy(np.array(value)) for value in session.run(model.outputs, named)]
 
     return content, computes
 

@@ -20,6 +20,7 @@ from ._run import Run
 from ._stopping import direction_of
 from .data._loader import Loader
 from .data._normalize import Normalize
+from .models._tiled_model import Tiled
 from .models._tta import TTA
 from .optim._average import EMA, SWA
 from .optim._batch_norm import update_batch_norm
@@ -86,6 +87,7 @@ def fit(
     ema: float | Mapping[str, Any] | None = None,
     swa: int | None = None,
     tta: bool | Mapping[str, Any] = False,
+    tile: int | Mapping[str, int] | None = None,
     best: str | None = None,
     mode: Literal["min", "max"] | None = None,
     patience: int | None = None,
@@ -130,12 +132,15 @@ def fit(
         swa: the first epoch, counted from 0, whose end goes into the mean of the weights; see ``SWA``. As ``ema``, under the
             name ``swa``; batch norm is measured again on the training data.
         tta: validate with several views of each picture: True, or arguments of ``TTA``.
+        tile: validate pictures larger than so many pixels in parts, for networks from pictures to pictures or masks; or
+            arguments of ``Tiled``.
         best: the metric whose best checkpoint is kept. Default: the first of ``metrics``, else the validation loss.
         mode: whether more or less of ``best`` is better. Default: by the customary names.
         patience: stop when ``best`` got no better for so many epochs.
         pictures: at most so many validation pictures, with what the model made of them, go into the record after each epoch
             as ``val/samples``, where batches are (pictures, target) and the model's output is class scores, masks or
-            pictures; 0 for none. See ``Run.log_images``. ``compute`` shows what it keeps as its ``output``.
+            pictures; 0 for none. Of several inputs and targets the first. See ``Run.log_images``. ``compute`` shows what
+            it keeps as its ``output``.
         run_options: of ``Run``: seed, config, save_every, device, precision, resume, progress, ...
 
     >>> import tempfile, torch
@@ -145,10 +150,12 @@ def fit(
     >>> len([line for line in fitted.history if "val/loss" in line])
     2
     """
-    parts_of = _Parts(_names("inputs", inputs), _names("targets", targets))
+    parts_of = Parts(_names("inputs", inputs), _names("targets", targets))
     evaluate = compute or _Computation(loss, metrics or {}, parts_of)
     if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures < 0:
         raise ConfigError(f"pictures= is the number of pictures on a sheet, or 0. Found: {pictures!r}")
+    if tile is not None and tta:
+        raise ConfigError("tile= and tta= exclude each other: several views are of pictures that have one class")
     best = best or f"val/{next(iter(metrics), 'loss') if metrics else 'loss'}"
     if val is not None:
         direction_of(best, mode)  # an unknown one is said now, not after the first epoch
@@ -173,7 +180,7 @@ def fit(
         live.register(model=model, optimizer=optimizer, **{n: part for n, part in parts.items() if part is not None})
         modules = [part.to(live.device) for part in (loss, compute) if isinstance(part, nn.Module)]
         changing = [part for module in modules for part in module.modules() if isinstance(part, Losses)]
-        judged = TTA(model, **({} if tta is True else tta)) if tta else model
+        judged = TTA(model, **({} if tta is True else tta)) if tta else _in_parts(model, tile)
         per_step = scheduler if scheduler is not None and steps_per(scheduler) == "step" else None
         step = _Step(live, optimizer, accumulate, clip, per_step, average if isinstance(average, EMA) else None)
 
@@ -201,7 +208,7 @@ def fit(
                         with live.autocast():
                             live.log(_values(evaluate(judged, batch)))
                         if pictures:
-                            _log_pictures(live, parts_of.pair(batch), getattr(evaluate, "output", None), pictures)
+                            _log_pictures(live, *parts_of.shown(batch, getattr(evaluate, "output", None)), pictures)
                 live.keep_best(best, mode)
                 if patience is not None:
                     live.stop_when(best, patience=patience, mode=mode)
@@ -281,7 +288,7 @@ class _Loaders:
         return self._present
 
 
-class _Parts:
+class Parts:
     """What of a batch goes into the model, and what its output is compared with."""
 
     def __init__(self, inputs: Sequence[str], targets: Sequence[str]) -> None:
@@ -311,11 +318,12 @@ class _Parts:
             )
         return dict(zip(self._targets, output, strict=True))
 
-    def pair(self, batch: Any) -> Any:
-        """The input and the target of a batch that has one of each, to be shown."""
-        if len(self._inputs) != 1 or len(self._targets) != 1 or not isinstance(batch, Mapping):
-            return batch
-        return batch[self._inputs[0]], batch[self._targets[0]]
+    def shown(self, batch: Any, output: Any) -> tuple[Any, Any]:
+        """Of parts by name the first input and the first target, and the output for it; else the batch as it is."""
+        if not self._inputs or not isinstance(batch, Mapping):
+            return batch, output
+        first = self._targets[0]
+        return (batch[self._inputs[0]], batch[first]), output[first] if isinstance(output, Mapping) else output
 
     def forward(self, model: nn.Module, batch: Any) -> Any:
         return model(*self.split(batch)[0])
@@ -324,7 +332,7 @@ class _Parts:
 class _Computation:
     """From a model and a batch to a loss and metrics, for the customary kinds of batches."""
 
-    def __init__(self, loss: Callable[..., Tensor] | None, metrics: Mapping[str, Metric], parts: _Parts) -> None:
+    def __init__(self, loss: Callable[..., Tensor] | None, metrics: Mapping[str, Metric], parts: Parts) -> None:
         self._loss, self._metrics, self._parts = loss, metrics, parts
         self.output: Any = None  # of the last batch of an evaluation
 
@@ -489,6 +497,12 @@ def _as_average(model: nn.Module, ema: float | Mapping[str, Any] | None, swa: in
     if ema is None:
         return None
     return EMA(model, **ema) if isinstance(ema, Mapping) else EMA(model, ema)
+
+
+def _in_parts(model: nn.Module, tile: int | Mapping[str, int] | None) -> nn.Module:
+    if tile is None:
+        return model
+    return Tiled(model, **(tile if isinstance(tile, Mapping) else {"tile": tile}))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """``tiled``: a network over pictures that are larger than memory, part by part. Knows no files and no kinds of models."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ def tiled(
     align: int = 1,
     out: Tensor | None = None,
     device: str | torch.device | None = None,
-) -> Tensor:
+) -> Any:
     """What ``model(picture)`` gives, computed in squares that overlap, of which the middles are kept.
 
     Equal to the whole at once, but for the order of sums, where ``overlap`` is at least the receptive field's reach, which
@@ -27,14 +27,15 @@ def tiled(
 
     Args:
         model: from (N, C, h, w) to (N, D, s h, s w), ``s`` a whole number or 1 over one: a module, which is left in its
-            mode, or a function, such as one that turns stored numbers into floats and back.
+            mode, or a function, such as one that turns stored numbers into floats and back. It may give several, as a
+            tuple, list or dictionary, each of its own ``s``: as such they come back.
         picture: (N, C, H, W) of any type, on any device, or mapped from a file; several that are as large, for a model of
             several inputs.
         tile: side of what the model is given at once, in pixels of ``picture``.
         overlap: how many of them, at each inner edge, are only context.
         align: tiles begin at multiples of it: 2 to the number of halvings, for models with pooling or strides (8 for
             ``unet``).
-        out: where to write, (N, D, s H, s W). Default: a new tensor on the picture's device.
+        out: where to write, (N, D, s H, s W), of a model that gives one. Default: new tensors on the picture's device.
         device: where parts are computed. Default: where they are.
 
     Gradients are not kept.
@@ -50,31 +51,45 @@ def tiled(
     """
     pictures = [picture] if isinstance(picture, Tensor) else list(picture)
     height, width = _size(pictures)
-    _check(tile, overlap, align)
-    made = out
+    check_tiles(tile, overlap, align)
+    made: dict[Any, Tensor] = {}
+    found: Any = None  # what the model gave last
     with torch.no_grad():
         for rows in _parts(height, tile, overlap, align):
             for columns in _parts(width, tile, overlap, align):
                 given = [p[:, :, rows[0] : rows[1], columns[0] : columns[1]] for p in pictures]
-                result = model(*(part if device is None else part.to(device) for part in given))
-                up, down = _scale(result, given[0])
-                if made is None:
-                    shape = (*result.shape[:2], height * up // down, width * up // down)
-                    made = torch.empty(shape, dtype=result.dtype, device=pictures[0].device)
-                inner = [_inner(part, up, down) for part in (rows, columns)]
-                (y, sy), (x, sx) = inner
-                made[:, :, y, x] = result[:, :, sy, sx].to(made.device)
-    assert made is not None
-    return made
+                found = model(*(part if device is None else part.to(device) for part in given))
+                for name, result in _named(found):
+                    up, down = _scale(result, given[0])
+                    if name not in made and name is None and out is not None:
+                        made[name] = out
+                    elif name not in made:
+                        size = (*result.shape[:2], height * up // down, width * up // down)
+                        made[name] = torch.empty(size, dtype=result.dtype, device=pictures[0].device)
+                    (y, sy), (x, sx) = (_inner(part, up, down) for part in (rows, columns))
+                    made[name][:, :, y, x] = result[:, :, sy, sx].to(made[name].device)
+    if isinstance(found, Tensor):
+        return made[None]
+    return made if isinstance(found, Mapping) else [*made.values()] if isinstance(found, list) else tuple(made.values())
+
+
+def _named(result: Any) -> Iterator[tuple[Any, Any]]:
+    """The tensors of a result by name or place; the one of a model of one by none."""
+    if isinstance(result, Mapping):
+        yield from result.items()
+    elif isinstance(result, list | tuple):
+        yield from enumerate(result)
+    else:
+        yield None, result
 
 
 def _parts(size: int, tile: int, overlap: int, align: int) -> Iterator[tuple[int, int, int, int]]:
     """Where tiles begin and end along one axis, and from where to where they are kept."""
-    step = (tile - 2 * overlap) // align * align
+    margin = -(-overlap // align) * align  # the context begins at a multiple, too
+    step = (tile - margin - overlap) // align * align
     if size <= tile:
         yield 0, size, 0, size
         return
-    margin = -(-overlap // align) * align  # the context begins at a multiple, too
     kept = 0
     while kept < size:
         end = min(size, kept + step)
@@ -94,7 +109,7 @@ def _inner(part: tuple[int, int, int, int], up: int, down: int) -> tuple[slice, 
 def _scale(result: Any, part: Tensor) -> tuple[int, int]:
     """How many times larger the result is, as a fraction."""
     if not isinstance(result, Tensor) or result.ndim != 4:
-        raise DataError(f"tiled is for models that give one tensor (N, D, H, W). Found: {_kind(result)}")
+        raise DataError(f"tiled is for models that give tensors (N, D, H, W). Found: {_kind(result)}")
     (rows, columns), (height, width) = result.shape[2:], part.shape[2:]
     up, down = (rows // height, 1) if rows >= height else (1, height // max(1, rows))
     if (rows * down, columns * down) != (height * up, width * up):
@@ -114,14 +129,17 @@ def _size(pictures: Sequence[Tensor]) -> tuple[int, int]:
     return shapes[0][2], shapes[0][3]
 
 
-def _check(tile: int, overlap: int, align: int) -> None:
+def check_tiles(tile: int, overlap: int, align: int) -> None:
+    """``ConfigError`` where nothing would be left of a tile inside its overlap."""
     for name, value, least in (("tile", tile, 1), ("overlap", overlap, 0), ("align", align, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigError(f"tiled: {name} must be a whole number, {least} or more. Found: {value!r}")
-    if tile - 2 * overlap < align:
+    margin = -(-overlap // align) * align
+    if tile - margin - overlap < align:
+        aligned = f", which begins at multiples of {align}" if align > 1 else ""
         raise ConfigError(
-            f"tiled: of a tile of {tile} pixels with an overlap of {overlap} on each side, fewer than {align} are left: "
-            "make tile larger"
+            f"tiled: of a tile of {tile} pixels with an overlap of {overlap} on each side{aligned}, fewer than {align} are "
+            "left: make tile larger"
         )
 
 

@@ -68,7 +68,7 @@ class TrainedModel:
 
     def facts(self) -> dict[str, Any]:
         """Where it comes from and how to feed it: plain values, for the metadata of files."""
-        info, code = read_run(self.folder), _code(self.folder)
+        info, code = read_run(self.folder), code_of(self.folder)
         return {
             "classes": list(self.classes),
             "image_size": self.image_size,
@@ -273,7 +273,8 @@ def validated_weights(folder: Path, settings: Mapping[str, Any]) -> tuple[str, M
         raise CheckpointError(f"{error}. A model is looked for under the name 'model'") from None
 
 
-def _code(folder: Path) -> Mapping[str, Any]:
+def code_of(folder: Path) -> Mapping[str, Any]:
+    """The commit that a run was of, as far as it is known."""
     try:
         code = read_json(folder / ENVIRONMENT).get("code")
     except (OSError, ValueError, LoopwrightError):

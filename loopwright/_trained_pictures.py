@@ -15,7 +15,7 @@ from ._checkpoints import Entry
 from ._errors import RunError
 from ._record import CHECKPOINTS, read_run
 from ._state import load_state
-from ._trained import check_trusted, config_of, named, run_of, saved_entry, validated_weights
+from ._trained import check_trusted, code_of, config_of, named, run_of, saved_entry, validated_weights
 from .data._normalize import Normalize
 from .data._role import Kind, Role
 from .data._to_unit import ToUnit
@@ -32,10 +32,18 @@ class PicturePart:
     folder: str
     kind: Kind
     planes: int  # channels of its batches
+    prefix: str = ""
+    suffix: str = ""
+    scale: int = 1
+
+    def role(self, folder: str | Path | None = None) -> Role:
+        """As ``PairedFolders`` takes it, with its files in another folder if need be."""
+        where = self.folder if folder is None else folder
+        return Role(where, self.kind, prefix=self.prefix, suffix=self.suffix, scale=self.scale)
 
     def read(self, path: Path) -> Any:
         """A file as its samples have it."""
-        return Role(self.folder, self.kind).read(path)
+        return self.role().read(path)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,36 @@ class TrainedPictures:
         if self.task == "segment" and part.kind == "picture":
             return Normalize()
         return ToUnit("last" if part.kind == "raw" else "first")
+
+    @property
+    def tiles(self) -> dict[str, int]:
+        """The setting ``tile`` of the run and its overlap, where it has them."""
+        tile, overlap = self.settings.get("tile"), self.settings.get("overlap")
+        return {"tile": tile, "overlap": overlap} if type(tile) is int and type(overlap) is int else {}
+
+    @property
+    def are_made(self) -> bool:
+        """Whether the inputs were made of the targets, by ``degrade``."""
+        return not self.settings.get("inputs")
+
+    def facts(self) -> dict[str, Any]:
+        """Where it comes from and how to feed it: plain values, for the metadata of files."""
+        info, code = read_run(self.folder), code_of(self.folder)
+        return {
+            "task": self.task,
+            "inputs": [{"name": part.name, "kind": part.kind, "channels": part.planes} for part in self.inputs],
+            "targets": [{"name": part.name, "kind": part.kind, "channels": part.planes} for part in self.targets],
+            "classes": list(self.classes),
+            "ignore": self.ignore,
+            "model": named(self.settings["model"])[0],
+            "run": info.get("id"),
+            "checkpoint": self.checkpoint.name,
+            "step": self.checkpoint.step,
+            "metrics": dict(self.checkpoint.metrics),
+            "weights": self.weights,
+            "commit": code.get("commit"),
+            "uncommitted_changes": code.get("dirty"),
+        }
 
     def __str__(self) -> str:
         shown = {name: value for name, value in self.checkpoint.metrics.items() if not name.startswith("train/")}
@@ -120,7 +158,9 @@ def _listed(roles: Any) -> list[PicturePart]:
         kind: Any
         kind, channels = role.get("kind", "picture"), int(role.get("channels", 1))
         planes = 3 if kind == "picture" else channels if kind == "raw" else 1
-        parts.append(PicturePart(str(name), str(role.get("folder", ".")), kind, planes))
+        prefix, suffix = (str(role.get(key) or "") for key in ("prefix", "suffix"))
+        scale = int(role.get("scale", 1))
+        parts.append(PicturePart(str(name), str(role.get("folder", ".")), kind, planes, prefix, suffix, scale))
     return parts
 
 

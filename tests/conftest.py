@@ -36,6 +36,15 @@ def trained_run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Sums in one order, whatever else the machine does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def last_top1(run: Path) -> float:
     """What validation measured at a run's best checkpoint."""
     entry = lw.Checkpoints(run / "checkpoints").find("best")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import same_bits
 from torch import Tensor, nn
 
 import loopwright as lw
+from conftest import same_bits
 from loopwright import _exported, cli
+from loopwright._exported_model import Normalized
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_program_computes_the_same_for_any_number_of_pictures(
 
 def test_the_normalisation_is_that_of_training() -> None:
     normalize = lw.Normalize()
-    module = _exported.Normalized(nn.Identity(), normalize.mean, normalize.std)
+    module = Normalized(nn.Identity(), (normalize.mean, normalize.std))
     pictures = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
     assert torch.equal(module(pictures), normalize(pictures))
 

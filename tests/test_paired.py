@@ -120,6 +120,13 @@ def test_every_role_shows_the_same_pixels(root: Path, name: str) -> None:
             assert np.array_equal(large[:, 1] // 2, y.repeat(2, 1).repeat(2, 2))
 
 
+@pytest.mark.parametrize("name", EXACT)
+def test_a_pack_shows_the_same_pixels(root: Path, tmp_path: Path, name: str) -> None:
+    cold = make(root)
+    packed = lw.pack(cold, tmp_path / "pairs.pack", progress=False)
+    assert same(batches(packed, EXACT[name], workers=2), batches(cold, EXACT[name]))
+
+
 @pytest.mark.parametrize("transform", [lw.RandomResizedCrop(32), lw.RandomResizedCrop(9), lw.CenterCrop(24)], ids=str)
 def test_every_role_shows_the_same_part_resized(root: Path, transform: Any) -> None:
     for batch in batches(make(root), transform):

@@ -25,7 +25,7 @@ small_resnet ssim steps_per summary sweep sync takes_metric topk_accuracy total_
 write_shards write_table
 AddNoise BatchJoint Blur Degrade Downscale JPEG OfTarget Perceptual Restored StoredPicture ToUnit TrainedPictures build_degradation
 charbonnier_loss dice_loss dncnn focal_loss gradient_loss luminance mae open_pictures_model overlay quantized read_stored
-restore segment ssim_loss tiled unet write_picture
+PackedPairs Tiled restore segment ssim_loss tiled unet write_picture
 """.split()
 
 

@@ -7,69 +7,32 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits
+from picture_data import Interrupted, clean_photos, deep_pairs, end_after, noisy_pairs
+from picture_data import of_restore as given
 from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import loopwright as lw
+from conftest import same_bits
 from loopwright import cli
 from loopwright.recipes._measure import measure
 from loopwright.recipes._picture_settings import RestoreSettings
 from loopwright.recipes._restore import build, train
 
 EPOCHS = 2
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gray photos of unequal sizes: ``train`` and ``val``."""
-    root = tmp_path_factory.mktemp("clean")
-    for number, path in enumerate(sorted(lw.demo_photos().rglob("*.jpg"))[::80][:14]):
-        folder = root / ("train" if number < 10 else "val")
-        folder.mkdir(exist_ok=True)
-        picture = lw.open_picture(path).convert("L")
-        picture.crop((0, 0, picture.width - number, picture.height - 2 * (number % 3))).save(
-            folder / f"{number:02}.png"
-        )
-    return root
+    return clean_photos(tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture(scope="module")
 def pairs(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with noisy partners, as files."""
-    root = tmp_path_factory.mktemp("pairs")
-    for path in sorted(clean.rglob("*.png")):
-        pixels = np.asarray(Image.open(path)).astype(float)
-        noisy = pixels + np.random.default_rng(int(path.stem)).normal(0, 25, pixels.shape)
-        for role, values in (("clean", pixels), ("noisy", noisy)):
-            (root / path.parent.name / role).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).save(
-                root / path.parent.name / role / path.name
-            )
-    return root
-
-
-def given(data: Path, run: Path, *, degrade: bool = True, **more: Any) -> dict[str, Any]:
-    roles: dict[str, Any] = {
-        "targets": {"target": {"folder": ".", "kind": "gray"}},
-        "degrade": {"name": "noise", "sigma": 25},
-    }
-    if not degrade:
-        roles = {name: {name: {"folder": name, "kind": "gray"}} for name in ("noisy", "clean")}
-        roles = {"inputs": roles["noisy"], "targets": roles["clean"]}
-    return {
-        "task": "restore", "data": str(data), "run": str(run), "model": {"name": "dncnn", "depth": 3, "width": 8},
-        "image_size": 24, "crops": 2, "epochs": EPOCHS, "batch_size": 8, "workers": 0, "device": "cpu", "seed": 42,
-        **roles, **more,
-    }  # fmt: skip
+    return noisy_pairs(clean, tmp_path_factory.mktemp("pairs"))
 
 
 def settings(data: Path, run: Path, **more: Any) -> RestoreSettings:
@@ -160,27 +123,13 @@ def test_the_three_faces_give_the_same_bits(tmp_path: Path, clean: Path, pairs: 
 # ---- exact resume, caches -------------------------------------------------------------------------------------------
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-_calls: dict[str, int] = {"left": -1}
-
-
-def cutting_loss(output: Tensor, target: Tensor) -> Tensor:
-    _calls["left"] -= 1
-    if _calls["left"] == 0:
-        raise Interrupted
-    return F.l1_loss(output, target)
-
-
 @pytest.mark.parametrize("more", [{}, {"ema": 0.9, "cache": "memory"}, {"swa": 0}], ids=["plain", "ema", "swa"])
 def test_cut_short_in_mid_epoch_it_ends_with_the_same_bits_and_record(
     tmp_path: Path, clean: Path, more: dict[str, Any]
 ) -> None:
     def life(name: str, left: int = -1) -> nn.Module:
-        _calls["left"] = left
-        asked = settings(clean, tmp_path / name, loss="test_restore:cutting_loss", save_every="1 steps", **more)
+        end_after(left)
+        asked = settings(clean, tmp_path / name, loss="picture_data:cut_l1", save_every="1 steps", **more)
         return train(asked, progress=False).model
 
     whole = life("whole")
@@ -317,9 +266,7 @@ def test_mistakes_are_named(wrong: list[str], message: str, capsys: pytest.Captu
     assert message in capsys.readouterr().err
 
 
-def test_other_commands_say_what_they_are_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["summary", "task=restore", "data=photos", "degrade=jpeg"]) == 2
-    assert "not for task: restore" in capsys.readouterr().err
+def test_wrong_tasks_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "task=restor", "data=photos"]) == 2
     assert "did you mean 'restore'" in capsys.readouterr().err
     with pytest.raises(lw.RunError, match="is of task: restore"):
@@ -338,25 +285,9 @@ def test_the_plan_says_what_there_is(clean: Path, tmp_path: Path, capsys: pytest
 
 
 def test_sixteen_bit_pairs_train_and_come_back_with_their_depth(tmp_path: Path) -> None:
-    for split, count in (("train", 6), ("val", 2)):
-        for number in range(count):
-            rng = np.random.default_rng(number)
-            levels = rng.integers(0, 65536, (40, 40), np.uint16)
-            for role in ("noisy", "clean"):
-                (tmp_path / split / role).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(levels).save(tmp_path / split / role / f"{number}.png")
-    roles = {
-        "inputs": {"noisy": {"folder": "noisy", "kind": "raw"}},
-        "targets": {"clean": {"folder": "clean", "kind": "raw"}},
-    }
-    asked = lw.load_config(
-        {
-            **given(tmp_path, tmp_path / "run", degrade=False),
-            **roles,
-            "model": {"name": "unet", "width": 4, "levels": 1},
-        },
-        schema=RestoreSettings,
-    )
+    deep_pairs(tmp_path)
+    model = {"name": "unet", "width": 4, "levels": 1}
+    asked = settings(tmp_path, tmp_path / "run", degrade=False, kind="raw", model=model)
     pieces = build(asked)
     nn.init.zeros_(pieces.model.head.weight)  # type: ignore[union-attr,arg-type]
     nn.init.zeros_(pieces.model.head.bias)  # type: ignore[union-attr,arg-type]
@@ -364,7 +295,7 @@ def test_sixteen_bit_pairs_train_and_come_back_with_their_depth(tmp_path: Path) 
     assert torch.equal((pieces.model(batch["noisy"]) * 65535).round(), (batch["clean"] * 65535).round())
     train(asked, progress=False)
     lw.restore(tmp_path / "run", tmp_path / "val" / "noisy", tmp_path / "out", device="cpu")
-    assert lw.read_stored(tmp_path / "out" / "0.png").values.dtype == np.uint16
+    assert lw.read_stored(tmp_path / "out" / "6.png").values.dtype == np.uint16
 
 
 class Twice(nn.Module):
@@ -383,7 +314,7 @@ def test_super_resolution_enlarges(clean: Path, tmp_path: Path) -> None:
     asked = lw.load_config({**given(clean, tmp_path / "run"), **smaller}, schema=RestoreSettings)
     fitted = train(asked, progress=False)
     assert fitted.last("val/psnr") > 5
-    found = lw.restore(tmp_path / "run", clean / "val", tmp_path / "out", device="cpu", tile=64, overlap=16)
+    found = lw.restore(tmp_path / "run", clean / "val", tmp_path / "out", device="cpu", tile=96, overlap=16)
     for name, path in found.files.items():
         before, after = lw.read_stored(name).values, lw.read_stored(path).values
         assert after.shape == (2 * before.shape[0], 2 * before.shape[1])

@@ -7,64 +7,25 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits
-from PIL import Image, ImageDraw
+from picture_data import Interrupted, drawn_shapes, end_after
+from picture_data import of_segment as given
+from PIL import Image
 from torch import Tensor
 
 import loopwright as lw
+from conftest import same_bits
 from loopwright import cli
 from loopwright.recipes._measure import measure
 from loopwright.recipes._picture_settings import SegmentSettings
 from loopwright.recipes._segment import train
 
-CLASSES = ["photo", "disc", "bar"]
-SIZE = 64
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def drawn(photo: Path, number: int) -> tuple[Image.Image, Image.Image]:
-    """Shapes over a photo, in colours that their places do not tell, and the mask of them; a part that does not count."""
-    rng = np.random.default_rng(number)
-    picture = lw.open_picture(photo).resize((SIZE, SIZE))
-    mask = Image.new("L", picture.size, 0)
-    for label in rng.permutation([1, 2]):
-        x, y = rng.integers(4, SIZE - 24, 2).tolist()
-        box = (x, y, x + 18, y + 18) if label == 1 else (x, y, x + 22, y + 7)
-        for image, color in ((picture, (230, 30, 60) if label == 1 else (40, 60, 220)), (mask, int(label))):
-            draw = ImageDraw.Draw(image)
-            (draw.ellipse if label == 1 else draw.rectangle)(box, fill=color)
-    ImageDraw.Draw(mask).rectangle((0, 0, 3, 3), fill=255)
-    return picture, mask
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Masks with a palette for training, with numbers alone for validation."""
-    root = tmp_path_factory.mktemp("shapes")
-    for number, photo in enumerate(sorted(lw.demo_photos().rglob("*.jpg"))[::30][:36]):
-        split = "train" if number < 28 else "val"
-        picture, mask = drawn(photo, number)
-        for role, image in (("pictures", picture), ("masks", mask)):
-            (root / split / role).mkdir(parents=True, exist_ok=True)
-            if role == "masks" and split == "train":
-                image.putpalette([part for label in range(256) for part in ((label * 83) % 256, 9, label)])
-            image.save(root / split / role / f"{number:02}.png")
-    return root
-
-
-def given(data: Path, run: Path, **more: Any) -> dict[str, Any]:
-    return {
-        "task": "segment", "data": str(data), "run": str(run), "inputs": "pictures", "targets": "masks",
-        "classes": CLASSES, "model": {"name": "unet", "width": 8, "levels": 2, "norm": True}, "image_size": 48,
-        "epochs": 2, "batch_size": 8, "workers": 0, "device": "cpu", "seed": 42, **more,
-    }  # fmt: skip
+    return drawn_shapes(tmp_path_factory.mktemp("shapes"))
 
 
 def settings(data: Path, run: Path, **more: Any) -> SegmentSettings:
@@ -186,26 +147,11 @@ def test_the_three_faces_give_the_same_bits(tmp_path: Path, data: Path) -> None:
     assert len(curves[0]) == 2
 
 
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-_calls = {"left": -1}
-
-
-def cutting_loss(output: Tensor, target: Tensor, ignore_index: int = -100) -> Tensor:
-    assert ignore_index == 255, "the recipe says which label does not count"
-    _calls["left"] -= 1
-    if _calls["left"] == 0:
-        raise Interrupted
-    return F.cross_entropy(output, target, ignore_index=ignore_index)
-
-
 @pytest.mark.parametrize("left", [3, 7], ids=["in training", "in validation"])
 def test_cut_short_it_ends_with_the_same_bits_and_record(tmp_path: Path, data: Path, left: int) -> None:
     def life(name: str, left: int = -1) -> Any:
-        _calls["left"] = left
-        more = {"loss": "test_segment:cutting_loss", "save_every": "1 steps", "cache": "memory"}
+        end_after(left)
+        more = {"loss": "picture_data:cut_cross_entropy", "save_every": "1 steps", "cache": "memory"}
         return train(settings(data, tmp_path / name, **more), progress=False).model
 
     whole = life("whole")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_bits
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import loopwright as lw
+from conftest import same_bits
 from loopwright import cli
 
 INPUTS, TARGETS = ["color", "gray", "depth"], ["warm", "edges"]
@@ -142,6 +142,88 @@ def test_it_is_measured_as_it_was_validated(tmp_path: Path, data: Path) -> None:
     assert best is not None
     found = measure(tmp_path / "run", device="cpu", workers=0).figures
     assert found["psnr_warm"] == pytest.approx(best.metrics["val/psnr_warm"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mixer"
+    by_the_command(folder, data)
+    return folder
+
+
+def test_pictures_of_progress_are_of_the_first_input_and_target(run: Path) -> None:
+    sheets = list((run / "pictures").rglob("*.png"))
+    assert sheets, "input, output, target and errors, after each epoch"
+
+
+def new_scenes(data: Path, root: Path) -> Path:
+    """Pictures to work on: one of 8 bits with a text in it, one of 16 bits."""
+    for role in INPUTS:
+        (root / role / "below").mkdir(parents=True)
+        for number, name in (("8", "one"), ("9", "below/two")):
+            with Image.open(data / "val" / role / f"{number}.png") as picture:
+                exif = Image.Exif()
+                exif[ExifTags.Base.Artist] = f"somebody's {role}"
+                picture.save(root / role / f"{name}.png", exif=exif)
+    deep = lw.read_stored(root / "color" / "below" / "two.png").values.astype(np.uint16) * 257 + 3
+    lw.write_picture(root / "color" / "below" / "two.png", deep.clip(0, 65535).astype(np.uint16))
+    return root
+
+
+def expected(run: Path, new: Path, name: str) -> dict[str, np.ndarray]:
+    """What the model makes of a sample, as shares of 1."""
+    values = {role: lw.read_stored(new / role / f"{name}.png").values for role in INPUTS}
+    floats = [torch.from_numpy(v.astype(np.float32) / np.iinfo(v.dtype).max) for v in values.values()]
+    planes = [f.permute(2, 0, 1)[None] if f.ndim == 3 else f[None, None] for f in floats]
+    warm, edges = lw.open_pictures_model(run).model(*planes)
+    return {"warm": warm[0].permute(1, 2, 0).clamp(0, 1).numpy(), "edges": edges[0, 0].clamp(0, 1).numpy()}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["a folder each", "one folder of all"])
+@pytest.mark.parametrize("tile", [None, 100], ids=["at once", "in parts"])
+def test_predict_takes_several_inputs_and_writes_several_targets(
+    run: Path, data: Path, tmp_path: Path, named: bool, tile: int | None
+) -> None:
+    new, out = new_scenes(data, tmp_path / "new"), tmp_path / "out"
+    given = [f"{role}={new / role}" for role in reversed(INPUTS)] if named else [str(new)]
+    tiles = [] if tile is None else ["--tile", str(tile), "--overlap", "1"]
+    assert cli.main(["predict", str(run), *given, "--out", str(out), "--device", "cpu", *tiles]) == 0
+    made = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
+    assert made == ["edges/below/two.png", "edges/one.png", "warm/below/two.png", "warm/one.png"]
+    for name, deep in (("one", False), ("below/two", True)):
+        for target, values in expected(run, new, name).items():
+            stored = lw.read_stored(out / target / f"{name}.png")
+            source = "color" if target == "warm" else "gray"  # the first input of the target's kind
+            dtype = np.uint16 if deep and target == "warm" else np.uint8
+            assert stored.values.dtype == dtype, "the depth of its source"
+            assert np.abs(stored.values - values * np.iinfo(dtype).max).max() <= 0.51 + (tile is not None)
+            if not (deep and target == "warm"):  # written here without one
+                with Image.open(out / target / f"{name}.png") as picture:
+                    assert picture.getexif()[ExifTags.Base.Artist] == f"somebody's {source}"
+
+
+def test_missing_and_unknown_inputs_are_named(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = new_scenes(data, tmp_path / "new")
+
+    def says(*images: str) -> str:
+        assert cli.main(["predict", str(run), *images, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+        return capsys.readouterr().err
+
+    color, gray, depth = (f"{role}={new / role}" for role in INPUTS)
+    assert "input 'depth' is missing: give depth=FOLDER; the model has color, gray, depth" in says(color, gray)
+    assert "no input 'grey': did you mean 'gray'?" in says(color, depth, gray, gray.replace("gray=", "grey="))
+    assert "has 3 inputs, color, gray, depth: give a folder each" in says(str(new / "color" / "one.png"))
+    (new / "gray" / "one.png").unlink()
+    assert "has no partner for 1 of 2" in says(color, gray, depth)
+    assert "write into another" in _refused(run, new, new / "color")
+
+
+def _refused(run: Path, new: Path, out: Path) -> str:
+    with pytest.raises(lw.LoopwrightError) as error:
+        lw.restore(run, {role: new / role for role in ("color", "depth")} | {"gray": new / "depth"}, out, device="cpu")
+    return str(error.value)
 
 
 def test_wrong_numbers_of_outputs_and_names_are_said(tmp_path: Path, data: Path) -> None:

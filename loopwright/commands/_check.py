@@ -5,7 +5,7 @@ import shutil
 import sys
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._check import check_settings
 
-    report = check_settings(read_settings(asked.settings), seconds=asked.seconds)
+    report = check_settings(read_settings(asked.settings, TASKS), seconds=asked.seconds)
     text, encoding = report.text(shutil.get_terminal_size().columns), sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
     if asked.out is not None:

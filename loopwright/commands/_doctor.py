@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -22,5 +22,5 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._doctor import diagnose
 
-    print("\n".join(diagnose(read_settings(asked.settings), seconds=asked.seconds, apply=asked.apply)))
+    print("\n".join(diagnose(read_settings(asked.settings, TASKS), seconds=asked.seconds, apply=asked.apply)))
     return 0

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -23,5 +23,5 @@ def _run(asked: argparse.Namespace) -> int:
     from ..recipes._demo import demo_settings
     from ..recipes._eject import eject
 
-    print(eject(demo_settings(asked.settings) if asked.demo else read_settings(asked.settings)), end="")
+    print(eject(demo_settings(asked.settings) if asked.demo else read_settings(asked.settings, TASKS)), end="")
     return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._find_lr import check_overrides, find_rate, write_rate
 
-    settings = read_settings(asked.settings)
+    settings = read_settings(asked.settings, TASKS)
     given = [text for text in asked.settings if "=" in text]
     path = Path(asked.settings[0]) if asked.settings and "=" not in asked.settings[0] else None
     if asked.write:

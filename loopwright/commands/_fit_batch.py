@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -22,5 +22,5 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._fit_batch import find_batch
 
-    find_batch(read_settings(asked.settings), margin=asked.margin, memory_limit=asked.memory)
+    find_batch(read_settings(asked.settings, TASKS), margin=asked.margin, memory_limit=asked.memory)
     return 0

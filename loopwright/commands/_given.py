@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+TASKS = ("classify", "restore", "segment")  # each a file in recipes/
+
 
 def read_settings(arguments: Sequence[str], tasks: Sequence[str] = ("classify",)) -> Any:
     """A configuration file, if the first argument is one, and overrides on top of it; of one of some tasks."""

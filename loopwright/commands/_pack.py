@@ -3,13 +3,18 @@
 import argparse
 from typing import Any
 
+from ._given import read_settings
+
 
 def add(commands: Any) -> None:
     """Add this command and its arguments."""
     parser = commands.add_parser(
         "pack", help="decode a folder of pictures once, into files that are read many times as fast"
     )
-    parser.add_argument("source", metavar="SRC", help="folder of train/ and val/, or of class folders")
+    parser.add_argument(
+        "source", metavar="SRC",
+        help="folder of train/ and val/, or of class folders; or CONFIG.yaml of a task of pairs, whose data are packed",
+    )  # fmt: skip
     parser.add_argument(
         "target", metavar="DST", help="folder for train.pack and val.pack; then: loopwright train data=DST"
     )
@@ -34,7 +39,17 @@ def _run(asked: argparse.Namespace) -> int:
     from ..data._pack import pack_folder
 
     names = ("size", "crop", "format", "quality", "holdout", "workers", "on_error", "overwrite")
-    for packed in pack_folder(asked.source, asked.target, **{name: getattr(asked, name) for name in names}):
+    options = {name: getattr(asked, name) for name in names}
+    if asked.source.endswith((".yaml", ".yml")):
+        from ..recipes._pack import pack_pairs
+
+        settings = read_settings([asked.source], ("restore", "segment"))
+        for name in ("holdout", "on_error"):  # the configuration says them
+            del options[name]
+        packs = pack_pairs(settings, asked.target, **options)
+    else:
+        packs = pack_folder(asked.source, asked.target, **options)
+    for packed in packs:
         print(f"{packed}, {packed.path.stat().st_size / 2**20:.1f} MiB")
         for message in packed.skipped:
             print(f"  left out: {message}")

@@ -13,7 +13,12 @@ def add(commands: Any) -> None:
         epilog="exit codes: 0 done (with --on-error skip also where pictures were unreadable: they are listed), 2 a mistake",
     )  # fmt: skip
     parser.add_argument("run", metavar="RUN", help="folder of a run of 'loopwright train'")
-    parser.add_argument("images", metavar="IMAGES", nargs="+", help="files, folders, patterns, .pack files or tables")
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        help="files, folders, patterns, .pack files or tables; of models of several inputs NAME=FOLDER of each",
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -22,8 +27,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--top", type=int, default=1, metavar="K", help="the K most probable classes (default 1)")
     parser.add_argument("--probabilities", action="store_true", help="a column for each class")
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="of unreadable pictures (raise)")
-    parser.add_argument("--tile", type=int, default=1024, metavar="N", help="pixels of larger pictures at once (1024)")
-    parser.add_argument("--overlap", type=int, default=64, metavar="N", help="of tiles: the reach of the model (64)")
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help="pixels of larger pictures at once (the run's, else 1024)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="N", help="of tiles: the reach of the model (the run's, else 64)"
+    )
     add_computing(parser)
     parser.set_defaults(function=_run)
 
@@ -43,9 +52,20 @@ def _pictures(asked: argparse.Namespace, task: str) -> int:
     make = restore if task == "restore" else segment
     names = ("tile", "overlap", "checkpoint", "device", "precision", "on_error", "trust")
     options = {name: getattr(asked, name) for name in names}
-    found = make(asked.run, asked.images, asked.out or Path(asked.run) / "predicted", progress=None, **options)
+    found = make(
+        asked.run, _by_input(asked.images), asked.out or Path(asked.run) / "predicted", progress=None, **options
+    )
     say(found.text())
     return 0
+
+
+def _by_input(images: list[str]) -> Any:
+    """``color=new/color gray=new/gray`` as a mapping; what exists as it stands is a file or folder of that name."""
+    import os
+
+    if all("=" in image and not os.path.lexists(image) for image in images):
+        return dict(image.split("=", 1) for image in images)
+    return images
 
 
 def _classes(asked: argparse.Namespace) -> int:

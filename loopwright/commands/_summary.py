@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
 
 
@@ -21,5 +21,5 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._summary import summarize
 
-    print(summarize(read_settings(asked.settings)).table(asked.depth))
+    print(summarize(read_settings(asked.settings, TASKS)).table(asked.depth))
     return 0

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import ConfigError
-from ._given import read_settings
+from ._given import TASKS, read_settings
 from ._keys import KEYS
-from ._training import TASKS, recipe_of, train, with_folder
+from ._training import recipe_of, train, with_folder
 
 
 def add(commands: Any) -> None:

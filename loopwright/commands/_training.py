@@ -6,9 +6,7 @@ from typing import Any
 
 from .._distributed import is_main
 from ._done import say_done
-from ._given import read_settings
-
-TASKS = ("classify", "restore", "segment")  # each a file in recipes/
+from ._given import TASKS, read_settings
 
 
 def recipe_of(settings: Any) -> Any:

@@ -5,12 +5,14 @@ from typing import Any
 
 from ._folder import ImageFolder
 from ._packed import Packed
+from ._packed_pairs import PackedPairs, is_of_pairs
 
 SUFFIX = ".pack"
 
 
-def open_data(root: str | Path, split: str, **options: Any) -> ImageFolder | Packed:
-    """One split of a folder: the pack in it (``val.pack``) where there is one, else its pictures as ``ImageFolder``.
+def open_data(root: str | Path, split: str, **options: Any) -> Any:
+    """One split of a folder: the pack in it (``val.pack``: ``Packed``, or ``PackedPairs`` where it is of several pictures a
+    sample) where there is one, else its pictures as ``ImageFolder``.
 
     Args:
         options: of ``ImageFolder``; a pack has them in itself.
@@ -20,4 +22,6 @@ def open_data(root: str | Path, split: str, **options: Any) -> ImageFolder | Pac
     ImageFolder('...', split='val'): 249 pictures of 10 classes
     """
     packed = Path(root) / f"{split}{SUFFIX}"
-    return Packed(packed) if packed.is_file() else ImageFolder(root, split=split, **options)
+    if packed.is_file():
+        return PackedPairs(packed) if is_of_pairs(packed) else Packed(packed)
+    return ImageFolder(root, split=split, **options)

@@ -20,6 +20,7 @@ from ._folder import ImageFolder
 from ._open import SUFFIX
 from ._pack_file import PackWriter, tidy
 from ._packed import Packed
+from ._packed_pairs import FORMAT, PackedPairs, pair_record, role_facts
 from ._recipe import Recipe
 from ._undecoded import PictureFile
 
@@ -38,15 +39,18 @@ def pack(
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
-) -> Packed:
+) -> Any:
     """Decode a data set once, into a file that is read many times as fast; returns the data set in it.
+
+    Of ``PairedFolders`` (``PackedPairs`` comes back) all pictures of a sample go in as they are: gray, 16 bits, floats and
+    masks too, at their own size.
 
     Interrupted, it goes on when it is called again. A pack that is there already, of the same pictures and made the same
     way, is not made again.
 
     Args:
         dataset: a folder of class folders, or a dataset with ``undecoded`` (``ImageFolder``, ``Table``): its pictures
-            and targets are packed in its order.
+            and targets are packed in its order; or ``PairedFolders``.
         path: of the file.
         size: the short side of the stored pictures, at most, in pixels. Default: as they are. For training at 224 pixels
             256 is customary.
@@ -61,17 +65,18 @@ def pack(
         DataError: a picture cannot be read (the dataset's ``on_error="skip"`` leaves it out), or there is another pack.
     """
     source = ImageFolder(dataset) if isinstance(dataset, str | Path) else dataset
-    if not hasattr(source, "undecoded"):
+    pairs = hasattr(source, "roles") and hasattr(source, "files")
+    if not pairs and not hasattr(source, "undecoded"):
         raise ConfigError(f"a {type(source).__name__} has no files to pack; lw.Cached keeps the samples of any dataset")
     recipe, target = Recipe(size, crop, format, quality), Path(path)
-    packing = _Packing(source, recipe)
+    packing = _PairPacking(source, recipe) if pairs else _Packing(source, recipe)
     if target.exists() and not overwrite and packing.is_made(target):
         tidy(target)
-        return Packed(target)
+        return PackedPairs(target) if pairs else Packed(target)
     with PackWriter(target, packing.facts) as writer:
         _fill(writer, packing, workers or cores(), progress)
         writer.finish(*packing.contents())
-    return Packed(target, check_source=False)
+    return PackedPairs(target) if pairs else Packed(target, check_source=False)
 
 
 def pack_folder(root: str | Path, folder: str | Path, **options: Any) -> list[Packed]:
@@ -96,7 +101,7 @@ class _Packing:
     def __init__(self, source: Any, recipe: Recipe) -> None:
         self._recipe = recipe
         samples = [source.undecoded(index) for index in range(len(source))]
-        self.paths = [os.path.abspath(path) for path, _ in samples]
+        self.paths: list[Any] = [os.path.abspath(path) for path, _ in samples]
         self._targets = _stacked([target for _, target in samples])
         self._stats = np.array([_stat(path) for path in self.paths], np.int64).reshape(-1, 2)
         self._root = os.path.commonpath([os.path.dirname(path) for path in self.paths]) if self.paths else ""
@@ -112,7 +117,7 @@ class _Packing:
     def is_made(self, path: Path) -> bool:
         """Whether a pack is this one; ``DataError`` says what it differs in."""
         try:
-            made = Packed(path, check_source=False)
+            made = self._opened(path)
         except DataError as error:
             raise DataError(f"{error}; overwrite=True (--overwrite) replaces it") from None
         if made.recipe != self.facts["recipe"]:
@@ -127,14 +132,20 @@ class _Packing:
             )
         return True
 
+    def _opened(self, path: Path) -> Any:
+        return Packed(path, check_source=False)
+
     def record(self, index: int) -> Record | str:
         """The record of one picture, or why it is left out."""
         try:
-            return self._recipe.make(PictureFile(self.paths[index]))
+            return self._make(index)
         except DataError as error:
             if self.facts["on_error"] == "skip":
                 return str(error)
             raise
+
+    def _make(self, index: int) -> Record:
+        return self._recipe.make(PictureFile(self.paths[index]))
 
     def leave_out(self, index: int, message: str) -> None:
         self._left_out[index] = message
@@ -153,6 +164,41 @@ class _Packing:
         names = [self._names[index] for index in kept]
         arrays = {"targets": self._targets[kept], "stats": self._stats[kept]}
         return arrays, {**self.facts, "root": self._root, "names": names, "skipped": skipped}
+
+
+class _PairPacking(_Packing):
+    """The same of samples of several pictures, which are packed as they are."""
+
+    def __init__(self, source: Any, recipe: Recipe) -> None:
+        if recipe != Recipe():
+            raise ConfigError(
+                "pairs are packed as they are, since what is done to one picture would have to be done to all: leave size, "
+                "crop, format and quality out"
+            )
+        self._source = source
+        self.paths = list(range(len(source)))
+        self._left_out: dict[int, str] = {}
+        files = [source.files(index) for index in self.paths]
+        self._names = [source.name_of(index) for index in self.paths]
+        stats = np.array([_stat(str(path)) for sample in files for path in sample.values()], np.int64)
+        named = [f"{role}\0{os.path.abspath(path)}" for sample in files for role, path in sample.items()]
+        self.facts = {
+            "recipe": {"format": FORMAT},
+            "roles": role_facts(source.roles),
+            "on_error": source.on_error,
+            "source": _digest(named, stats, np.zeros(0)),
+        }
+
+    def _opened(self, path: Path) -> Any:
+        return PackedPairs(path)
+
+    def _make(self, index: int) -> Record:
+        return pair_record(self._source[index])
+
+    def contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        kept = [index for index in self.paths if index not in self._left_out]
+        skipped = [self._left_out[index] for index in sorted(self._left_out)]
+        return {}, {**self.facts, "names": [self._names[index] for index in kept], "skipped": skipped}
 
 
 def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | None) -> None:

@@ -157,6 +157,7 @@ def _laws(file: PackReader) -> Iterator[tuple[str, bool]]:
     """What has to hold, in an order in which each may rely on those before it."""
     facts, count = file.facts, len(file.entries)
     yield "it does not say how it was made", isinstance(facts.get("recipe"), dict)
+    yield "its samples are pairs: lw.PackedPairs reads them", facts["recipe"].get("format") != "pairs"
     yield "its records are of no known format", facts["recipe"].get("format") in ("raw", "jpeg")
     yield "it does not say what to do with errors", facts.get("on_error") in ("raise", "skip")
     yield "its classes are no names", _are_texts(facts.get("classes"))

@@ -14,6 +14,7 @@ from .._errors import DataError
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"})
 
 Made = TypeVar("Made")
+_LARGE, _STRIP = 2**24, 256  # pixels of a picture; rows
 
 _TURNS = {  # what makes a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,6 +89,21 @@ def too_large(width: int, height: int) -> bool:
     return Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS
 
 
+@contextlib.contextmanager
+def large_pictures(most: int = 2**29) -> Iterator[None]:
+    """Within it pictures of up to so many pixels are read: for those that somebody names to have them worked on in parts.
+
+    It is Pillow's own limit that is raised, for the whole process.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, most)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _refuse_bomb(picture: Image.Image) -> None:
     """Pillow only warns up to twice its limit. (Its warning is not made an error by ``catch_warnings`` here: each use of
     that makes Python forget which warnings it has shown, so that all others come again for every picture.)
@@ -128,6 +144,20 @@ def upright(picture: Image.Image) -> Image.Image:
     for name in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
         turned.info.pop(name, None)
     return turned
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+    """A decoded picture as an array; a large one strip by strip, since all at once takes its memory two times over."""
+    if picture.width * picture.height <= _LARGE:
+        return np.asarray(picture)
+    made: np.ndarray | None = None
+    for top in range(0, picture.height, _STRIP):
+        strip = np.asarray(picture.crop((0, top, picture.width, min(picture.height, top + _STRIP))))
+        if made is None:
+            made = np.empty((picture.height, *strip.shape[1:]), strip.dtype)
+        made[top : top + _STRIP] = strip
+    assert made is not None
+    return made
 
 
 def _deep_gray(picture: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from .._errors import DataError
 from .._files import replace_file
-from ._picture import naming, open_as, read_file, to_rgb, upright
+from ._picture import naming, open_as, pixels_of, read_file, to_rgb, upright
 from ._stored import ARRAYS, bits_of, stored_values
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
@@ -29,6 +29,7 @@ _DESCRIPTIVE = {
     ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Orientation,
     ExifTags.Base.Software, ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.Copyright, *_FOLDERS,
 }  # fmt: skip
+_ROWS = 256  # that are compressed at once
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by channels
 
 
@@ -55,7 +56,7 @@ def read_stored(path: str | Path) -> StoredPicture:
     deep, metadata, picture = open_as(lambda opened: _opened(opened, data), path, data)
     if deep:
         return _checked(stored_values(path), metadata, path)
-    values = np.asarray(picture)
+    values = pixels_of(picture)
     if picture.mode in ("LA", "RGBA"):
         color = values[:, :, 0] if picture.mode == "LA" else values[:, :, :3]
         return StoredPicture(color, values[:, :, -1], metadata)
@@ -176,11 +177,6 @@ def _deep_png(values: np.ndarray, metadata: Mapping[str, Any]) -> bytes:
     """16 bits a channel, which Pillow writes of gray only. Each row is stored as its difference to the one above."""
     height, width = values.shape[:2]
     channels = 1 if values.ndim == 2 else values.shape[2]
-    rows = np.ascontiguousarray(values, ">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2  # "up"
-    filtered[:1, 1:] = rows[:1]
-    filtered[1:, 1:] = rows[1:] - rows[:-1]
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _COLOR_TYPES[channels], 0, 0, 0))]
     if profile := metadata.get("icc_profile"):
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
@@ -188,7 +184,24 @@ def _deep_png(values: np.ndarray, metadata: Mapping[str, Any]) -> bytes:
         chunks.append((b"pHYs", struct.pack(">IIB", *(round(float(value) / 0.0254) for value in dpi), 1)))
     if exif := metadata.get("exif"):
         chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+    chunks += [(b"IDAT", _filtered(values)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
+
+
+def _filtered(values: np.ndarray) -> bytes:
+    """Rows as their differences, compressed some at a time: large pictures are not held twice."""
+    height = values.shape[0]
+    packer, packed = zlib.compressobj(6), []
+    before: np.ndarray | None = None
+    for top in range(0, height, _ROWS):
+        part = np.ascontiguousarray(values[top : top + _ROWS], ">u2")
+        rows = part.view(np.uint8).reshape(part.shape[0], -1)
+        filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+        filtered[:, 0] = 2  # "up"
+        filtered[:1, 1:] = rows[:1] if before is None else rows[:1] - before
+        filtered[1:, 1:] = rows[1:] - rows[:-1]
+        before = rows[-1:].copy()
+        packed.append(packer.compress(filtered.data))
+    return b"".join([*packed, packer.flush()])

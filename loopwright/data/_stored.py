@@ -13,7 +13,7 @@ from PIL import Image
 
 from .._errors import DataError
 from ._npy import array_of
-from ._picture import naming, open_as, read_file, upright
+from ._picture import naming, open_as, pixels_of, read_file, upright
 
 ARRAYS = ".npy"  # NumPy's own format is read, too
 _TIFF_BITS = 258  # the tag of the bits a sample
@@ -45,12 +45,12 @@ def stored_values(path: str | Path) -> np.ndarray:
 def picture_values(picture: Image.Image, bits: int = 8) -> np.ndarray:
     """The numbers of a Pillow picture, upright; 2 and 4 bits a pixel are given back as 0 to 3 and 0 to 15."""
     picture = upright(picture)
-    values = np.asarray(picture)
+    values = pixels_of(picture)
     if values.dtype == bool:
         return values.astype(np.uint8)
     if bits in (2, 4) and picture.mode == "L":  # Pillow has spread them over 0 to 255
         return values // (255 // (2**bits - 1))
-    return values.astype(values.dtype.newbyteorder("="))
+    return values.astype(values.dtype.newbyteorder("="), copy=values.size <= 2**24)  # a small one is made writable
 
 
 def is_lossy(path: str | Path) -> bool:

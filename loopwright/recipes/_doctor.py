@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +18,13 @@ from .._record import SPEED
 from .._run import Run
 from ..data._loader import Loader
 from ..data._pack import pack
+from ..data._paired import PairedFolders
+from ..data._source import count_samples
 from ..data._stages import Stages, measure_stages
-from ._classify import Pieces, build
-from ._settings import TrainSettings
+from ._any_task import batch_maker, build, loss_of
+from ._pairs import train_loader
+from ._picture_settings import PictureSettings
+from ._settings import CommonSettings
 
 ENOUGH = 1.05  # a change that promises less is not worth making
 PACKED = 512  # pictures that are packed to see what packing would bring
@@ -65,7 +69,7 @@ class Findings:
         return 1 / (1 / (compute or self.compute) + beside / loader_rate)
 
 
-def diagnose(settings: TrainSettings, *, seconds: float = 3.0, apply: bool = False) -> list[str]:
+def diagnose(settings: CommonSettings, *, seconds: float = 3.0, apply: bool = False) -> list[str]:
     """Measure a training's stages apart and together, and say what to change; the lines of the report.
 
     Args:
@@ -85,7 +89,7 @@ def diagnose(settings: TrainSettings, *, seconds: float = 3.0, apply: bool = Fal
 class _Doctor:
     """Measures one training, in one folder for what it writes."""
 
-    def __init__(self, settings: TrainSettings, seconds: float, folder: Path) -> None:
+    def __init__(self, settings: CommonSettings, seconds: float, folder: Path) -> None:
         self._settings, self._seconds, self._folder = settings, seconds, folder
         self._compute = choose_compute(settings.device, settings.precision)
         self._pieces = build(settings)
@@ -130,8 +134,17 @@ class _Doctor:
             yield Change(f"workers {now} -> {workers}", f"workers={workers}", self._loader_rate(loader))
 
     def _packing(self) -> Iterator[Change]:
+        if isinstance(self._settings, PictureSettings):
+            yield from self._packing_pairs()
+            return
         if hasattr(self._pieces.train, "undecoded") and not hasattr(self._pieces.train, "recipe"):
             how = f"loopwright pack {self._settings.data} PACKED --size {self._packed_size()}, then data=PACKED"
+            yield Change("pack", how, self._loader_rate(self._packed_loader()))
+
+    def _packing_pairs(self) -> Iterator[Change]:
+        data = getattr(self._pieces.train, "dataset", self._pieces.train)  # below a cache
+        if isinstance(data, PairedFolders):
+            how = "loopwright pack CONFIG.yaml PACKED, then data=PACKED"
             yield Change("pack", how, self._loader_rate(self._packed_loader()))
 
     def _larger_batch(self, findings: Findings) -> Iterator[Change]:
@@ -146,15 +159,21 @@ class _Doctor:
         yield Change(f"batch_size {size // 2} -> {size}", f"batch_size={size}", math.nan, size, predicted)
 
     def _packed_size(self) -> int:
-        return -(-self._settings.last_size * 8 // 7)  # the customary 256 for 224
+        return -(-self._settings.last_size * 8 // 7)  # type: ignore[attr-defined] - the customary 256 for 224
 
     def _packed_loader(self) -> Loader:
+        if isinstance(self._settings, PictureSettings):
+            some = _SomePairs(getattr(self._pieces.train, "dataset", self._pieces.train), PACKED)
+            packed = pack(some, self._folder / "some.pack", progress=False, overwrite=True)
+            return train_loader(self._settings, packed)  # type: ignore[arg-type] - of its tasks
         some = _Some(self._pieces.train, PACKED)
         packed = pack(some, self._folder / "some.pack", size=self._packed_size(), progress=False)
         return self._loader(packed, self._pieces.train_loader.workers)
 
     def _loader(self, dataset: Any, workers: int) -> Loader:
         now, s = self._pieces.train_loader, self._settings
+        if isinstance(s, PictureSettings):
+            return train_loader(s.model_copy(update={"workers": workers}), dataset)  # type: ignore[arg-type]
         return Loader(
             dataset, s.batch_size, transform=now.sample_maker.transform, shuffle=True, workers=workers, seed=s.seed
         )
@@ -166,23 +185,21 @@ class _Doctor:
             next(batches)
             began, count = time.perf_counter(), 0
             while (taken := time.perf_counter() - began) < self._seconds:
-                count += len(next(batches)[0])
+                count += count_samples(next(batches))
             batches.close()
         return count / taken
 
     def _compute_rate(self, size: int) -> float:
         """Images a second of the training step alone, on one batch of noise that is on the device already."""
-        side, device = self._settings.last_size, self._compute.device
-        pictures = torch.randn(size, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
-        labels = torch.randint(len(self._pieces.train.classes), (size,), device=device)
         pieces = build(self._settings)
+        batch, loss = batch_maker(self._settings, pieces)(size, self._compute.device), loss_of(self._settings, pieces)
         self._compute.place(pieces.model)
         for _ in range(2):
-            _step(pieces, self._compute, pictures, labels)
+            _step(pieces, loss, self._compute, batch)
         _wait(self._compute)
         began, steps = time.perf_counter(), 0
         while steps < 2 or time.perf_counter() - began < self._seconds:
-            _step(pieces, self._compute, pictures, labels)
+            _step(pieces, loss, self._compute, batch)
             _wait(self._compute)
             steps += 1
         return steps * size / (time.perf_counter() - began)
@@ -196,12 +213,13 @@ class _Doctor:
         ) as run:
             model = run.prepare(pieces.model)
             run.register(model=model)
+            loss = loss_of(s, pieces)
             for _ in run.epochs("2 epochs"):
                 began = None
                 while began is None or time.perf_counter() - began < self._seconds:
-                    for pictures, labels in run.batches(loader):
+                    for batch in run.batches(loader):
                         began = began or time.perf_counter()
-                        _step(replace(pieces, model=model), self._compute, pictures, labels)
+                        _step(replace(pieces, model=model), loss, self._compute, batch)
                         if time.perf_counter() - began > self._seconds:
                             break
                 _wait(self._compute)
@@ -223,6 +241,26 @@ class _Some:
         return self._dataset.undecoded(index * self._step)
 
 
+class _SomePairs:
+    """The same of pairs."""
+
+    def __init__(self, pairs: PairedFolders, count: int) -> None:
+        self._pairs, self._step = pairs, max(1, len(pairs) // count)
+        self.roles, self.on_error = pairs.roles, pairs.on_error
+
+    def __len__(self) -> int:
+        return len(self._pairs) // self._step
+
+    def __getitem__(self, index: int) -> Any:
+        return self._pairs[index * self._step]
+
+    def files(self, index: int) -> Any:
+        return self._pairs.files(index * self._step)
+
+    def name_of(self, index: int) -> str:
+        return self._pairs.name_of(index * self._step)
+
+
 def _endless(loader: Loader) -> Generator[Any, None, None]:
     while True:
         yield from loader
@@ -233,9 +271,9 @@ def _one_batch(loader: Loader) -> Any:
         return next(iter(loader))
 
 
-def _step(pieces: Pieces, compute: Compute, pictures: torch.Tensor, labels: torch.Tensor) -> None:
+def _step(pieces: Any, loss_of_batch: Callable[..., torch.Tensor], compute: Compute, batch: Any) -> None:
     with compute.autocast():
-        loss = pieces.loss(pieces.model(pictures), labels)
+        loss = loss_of_batch(pieces.model, batch)
     loss.backward()
     pieces.optimizer.step()
     pieces.optimizer.zero_grad()
@@ -263,15 +301,16 @@ def _utilisation(compute: Compute) -> float:
         return math.nan
 
 
-def _report(settings: TrainSettings, found: Findings) -> list[str]:
+def _report(settings: CommonSettings, found: Findings) -> list[str]:
     stages = {
         "read": found.stages.read, "decode": found.stages.decode, "augment": found.stages.augment,
         "collate": found.stages.collate, "copy": found.copy, "compute": 1 / found.compute,
     }  # fmt: skip
+    size = settings.last_size  # type: ignore[attr-defined] - of each task
     known = {name: value for name, value in stages.items() if not math.isnan(value)}
     most = max(known.values())
     lines = [
-        f"doctor     {settings.data}, {settings.model.name} at {settings.last_size} px, batches of {settings.batch_size}, "
+        f"doctor     {settings.data}, {settings.model.name} at {size} px, batches of {settings.batch_size}, "
         f"on {found.device}",
         "",
         "stage      us a picture",

@@ -14,9 +14,12 @@ from typing import Any
 from .._code import Block, Line, Name, Statement, lay_out, needed
 from .._demo import demo_photos
 from .._errors import ConfigError
+from . import _ejected_pictures
 from ._ejected_loop import epoch_lines, result_lines, run_line
 from ._ejected_names import default, takes_closure
 from ._ejected_pieces import data_lines, piece_lines
+from ._pairs import PairSettings
+from ._picture_settings import RestoreSettings, SegmentSettings
 from ._settings import TrainSettings
 
 SETTINGS = frozenset({
@@ -28,8 +31,8 @@ SETTINGS = frozenset({
 })  # fmt: skip
 
 
-def eject(settings: TrainSettings) -> str:
-    """The program that trains as ``loopwright train`` does with these settings, bit for bit.
+def eject(settings: TrainSettings | PairSettings) -> str:
+    """The program that trains as ``loopwright train`` does with these settings, bit for bit, of whichever task.
 
     Raises:
         ConfigError: a setting that no plain loop can be written for, named; settings that exclude each other.
@@ -38,6 +41,9 @@ def eject(settings: TrainSettings) -> str:
     \"""Train resnet18 on photos.
     """
     _check(settings)
+    pictures = isinstance(settings, RestoreSettings | SegmentSettings)
+    lines: Any = _ejected_pictures if pictures else _Classifier
+    s: Any = _ejected_pictures.with_ignored(settings) if pictures else settings
     program: list[Line] = [
         Statement("EJECTED_FROM = ", _given(settings)),
         "",
@@ -45,11 +51,11 @@ def eject(settings: TrainSettings) -> str:
         Block(
             Statement("def main(", Name(f"folder: str = {_folder(settings)}"), ") -> None:"),
             [
-                *data_lines(settings),
+                *lines.data_lines(s),
                 "",
-                Block(run_line(settings), [*piece_lines(settings), "", epoch_lines(settings)]),
+                Block(run_line(s), [*lines.piece_lines(s), "", lines.epoch_lines(s)]),
                 "",
-                *result_lines(),
+                *lines.result_lines(s),
             ],
         ),
         "",
@@ -59,13 +65,32 @@ def eject(settings: TrainSettings) -> str:
     return "\n".join([*_head(settings), "", *_imports(program), "", *lay_out(program), ""])
 
 
-def _check(s: TrainSettings) -> None:
-    given = s.model_fields_set - SETTINGS
+class _Classifier:
+    """The lines of a classifier's program."""
+
+    data_lines, piece_lines, epoch_lines = (
+        staticmethod(data_lines),
+        staticmethod(piece_lines),
+        staticmethod(epoch_lines),
+    )
+
+    @staticmethod
+    def result_lines(_: TrainSettings) -> Iterable[Line]:
+        return result_lines()
+
+
+def _check(s: Any) -> None:
+    pictures = isinstance(s, RestoreSettings | SegmentSettings)
+    given = s.model_fields_set - (_ejected_pictures.SETTINGS if pictures else SETTINGS)
     unknown = sorted(key for key in given if getattr(s, key) != default(type(s), key))
     if unknown:
         raise ConfigError(
             "\n".join(f"{key}: eject cannot write this setting as a loop: leave it out" for key in unknown)
         )
+    if pictures and takes_closure(s):
+        raise ConfigError(f"optimizer: eject writes no loop with LBFGS for task: {s.task}")
+    if pictures and (reasons := [*_ejected_pictures.refused(s)]):
+        raise ConfigError("\n".join(reasons))
     if takes_closure(s) and (s.accumulate != 1 or s.clip is not None or s.precision == "fp16"):
         raise ConfigError("LBFGS measures the loss several times a step: accumulate, clip and fp16 are not for it")
 
@@ -73,7 +98,7 @@ def _check(s: TrainSettings) -> None:
 # ---- the head ---------------------------------------------------------------------------------------------------------
 
 
-def _head(s: TrainSettings) -> list[str]:
+def _head(s: Any) -> list[str]:
     where = f" on {s.data}" if re.fullmatch(r"[\w./-]{1,40}", s.data, re.ASCII) else ""
     where = " on the embedded photos" if s.data == str(demo_photos()) else where
     return [
@@ -115,7 +140,7 @@ def _rank(package: str) -> int:
     return 2 if any(path.exists() for path in own) else 1
 
 
-def _given(s: TrainSettings) -> dict[str, Any]:
+def _given(s: Any) -> dict[str, Any]:
     """What was set, the rest being defaults; a part with no arguments by its name alone."""
     given = s.model_dump(exclude_unset=True)
     return {
@@ -129,7 +154,7 @@ def _shortened(part: Any) -> Any:
     return part["name"] if isinstance(part, dict) and part.keys() == {"name"} else part
 
 
-def _folder(s: TrainSettings) -> str:
+def _folder(s: Any) -> str:
     if s.run is not None:
         return _text(s.run)
     name = re.sub("[/:]", "-", s.model.name)

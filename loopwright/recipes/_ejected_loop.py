@@ -28,16 +28,19 @@ from ._ejected_names import (
     weights_change,
 )
 from ._ejected_pieces import loss_name
-from ._settings import TrainSettings
+from ._picture_settings import PictureSettings, SegmentSettings
+from ._settings import CommonSettings, TrainSettings
 
 BEST = "val/top1"
 LOG, VALUES = Name("run.log"), Name("losses.values")
 
 
-def run_line(s: TrainSettings) -> Statement:
+def run_line(s: CommonSettings) -> Statement:
     """How the run is opened."""
     options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
-    named = {"classes": Name("train.classes")} if s.pictures else {}
+    named: dict[str, Any] = {"classes": Name("train.classes")} if s.pictures else {}
+    if isinstance(s, PictureSettings):
+        named = {"classes": s.classes} if isinstance(s, SegmentSettings) else {}
     config = {"ejected_from": Name("EJECTED_FROM")}
     if s.trackers:
         options["trackers"] = [tracker.asked if tracker.arguments else tracker.name for tracker in s.trackers]
@@ -86,7 +89,7 @@ def _training(s: TrainSettings) -> Block:
     if takes_closure(s):
         body += _closure(s)
     else:
-        body += [*_autocast(s, *_measured(s)), *_step(s), Statement("", LOG(*_unnamed(s), **_named(s)))]
+        body += [*autocast(s, *_measured(s)), *step_lines(s), Statement("", LOG(*_unnamed(s), **_named(s)))]
     return Block(Statement("for images, labels in ", Name("run.batches")(train_loader(s)), ":"), body)
 
 
@@ -114,7 +117,7 @@ def _named(s: TrainSettings) -> dict[str, Name]:
     return {} if is_weighted(s) else {"loss": LOSS}
 
 
-def _step(s: TrainSettings) -> Iterator[Line]:
+def step_lines(s: CommonSettings) -> Iterator[Line]:
     """``run.step``, as ``fit`` takes it: it knows fp16's scaler and short batches, and its norms are in the record."""
     scheduler = {"scheduler": Name("scheduler")} if stepped_with(s) == "step" else {}
     step = Name("run.step")(LOSS, OPTIMIZER, **unless_default(s, "accumulate", "clip"), **scheduler)
@@ -127,7 +130,7 @@ def _step(s: TrainSettings) -> Iterator[Line]:
         yield Block(Statement("if ", step, ":"), ["ema.update()"])
 
 
-def _always_steps(s: TrainSettings) -> bool:
+def _always_steps(s: CommonSettings) -> bool:
     return s.accumulate == 1 and s.precision != "fp16" and s.nonfinite in ("stop", "log")
 
 
@@ -140,7 +143,7 @@ def _closure(s: TrainSettings) -> Iterator[Line]:
         yield "measured = []"
         arguments.append(Name("measured: list = measured"))
     values = VALUES if _unnamed(s) else {name: value.detach() for name, value in _named(s).items()}
-    body: list[Line] = ["optimizer.zero_grad()", *_autocast(s, *_measured(s)), "loss.backward()"]
+    body: list[Line] = ["optimizer.zero_grad()", *autocast(s, *_measured(s)), "loss.backward()"]
     body += [Statement("", Name("measured.append")(values))] if several else []
     yield ""
     yield Block(Statement("", Name("def closure")(*arguments), " -> Tensor:"), [*body, "return loss.detach()"])
@@ -166,9 +169,9 @@ def _swa(s: TrainSettings) -> Iterator[Line]:
 
 
 def _validation(s: TrainSettings) -> Block:
-    measured = [*_autocast(s, *_measured_in_validation(s)), *_shown(s)]
+    measured = [*autocast(s, *_measured_in_validation(s)), *_shown(s)]
     loop = Block("for images, labels in run.batches(val_loader):", measured)
-    return Block(Statement("with ", _contexts(s), ":"), [*_batch_norm(s), loop])
+    return Block(Statement("with ", contexts(s), ":"), [*_batch_norm(s), loop])
 
 
 def _measured_in_validation(s: TrainSettings) -> Iterator[Line]:
@@ -186,7 +189,7 @@ def _shown(s: TrainSettings) -> Iterator[Line]:
         yield Statement("", Name("run.log_images")("val/samples", IMAGES, output=OUTPUT, target=LABELS, **most))
 
 
-def _contexts(s: TrainSettings) -> Row:
+def contexts(s: CommonSettings) -> Row:
     """Modes, and weights, of what is measured."""
     has_modes = is_weighted(s) or any(map(is_own_module, losses_of(s)))
     contexts: list[Any] = [Name("run.evaluate")(judged(s), *([loss_name(s)] if has_modes else []))]
@@ -210,7 +213,7 @@ def _batch_norm(s: TrainSettings) -> Iterator[Line]:
     yield from [Block(f"if epoch >= {s.swa}:", lines)] if s.swa else lines
 
 
-def _autocast(s: TrainSettings, *lines: Line) -> list[Line]:
+def autocast(s: CommonSettings, *lines: Line) -> list[Line]:
     """Within ``run.autocast()``, unless the configuration says that there is nothing to cast."""
     full = s.precision == "fp32" or (
         s.precision == "auto" and s.device != "auto" and torch.device(s.device).type != "cuda"

@@ -14,7 +14,8 @@ from ..optim._groups import param_groups
 from ..optim._losses import find_loss
 from ..optim._optimizers import build_optimizer, find_optimizer
 from ..optim._schedulers import build_scheduler, steps_per, takes_metric, total_steps
-from ._settings import LossSettings, TrainSettings
+from ._picture_settings import PictureSettings
+from ._settings import CommonSettings, LossSettings, TrainSettings
 
 LW = Name("lw", "import loopwright as lw")
 TORCH = Name("torch", "import torch")
@@ -26,7 +27,7 @@ TAKEN = frozenset({
     "run", "classes", "transforms", "augment", "crop", "size", "train_loader", "train_loaders", "val_loader", "mix",
     "model", "groups", "optimizer", "rates", "scheduler", "criterion", "losses", "teacher", "unfreezing", "ema", "swa",
     "averaged", "views", "epoch", "images", "labels", "closure", "measured", "output", "task", "distillation", "loss",
-    "best", "print", "len", "list",
+    "best", "print", "len", "list", "roles", "samples", "normalize", "batch", "target", "parts", "pixels", "range",
 })  # fmt: skip
 LONG = {"total_steps": 10**9, "total_epochs": 10**6}  # of a training whose loader is not there: no warm-up is longer
 
@@ -50,12 +51,12 @@ def source_of(model: str) -> str:
     return find_model(model)[1]
 
 
-def default(schema: type[TrainSettings], key: str) -> Any:
+def default(schema: type[CommonSettings], key: str) -> Any:
     """What a setting is where nothing is said."""
     return schema.model_fields[key].get_default(call_default_factory=True)
 
 
-def unless_default(s: TrainSettings, *keys: str) -> dict[str, Any]:
+def unless_default(s: CommonSettings, *keys: str) -> dict[str, Any]:
     """The settings of these names that are not as they are by default."""
     values = {key: getattr(s, key) for key in keys}
     return {key: value for key, value in values.items() if value != default(TrainSettings, key)}
@@ -64,19 +65,21 @@ def unless_default(s: TrainSettings, *keys: str) -> dict[str, Any]:
 # ---- what the program calls its parts ---------------------------------------------------------------------------------
 
 
-def grows(s: TrainSettings) -> bool:
+def grows(s: CommonSettings) -> bool:
     """Whether the training pictures have several sizes, and so several loaders."""
-    return len([*s.sizes.items()]) > 1
+    return isinstance(s, TrainSettings) and len([*s.sizes.items()]) > 1
 
 
-def train_loader(s: TrainSettings) -> Name:
+def train_loader(s: CommonSettings) -> Name:
     """The training loader of an epoch."""
     return Name("train_loaders(epoch)" if grows(s) else "train_loader")
 
 
-def judged(s: TrainSettings) -> Name:
+def judged(s: CommonSettings) -> Name:
     """What validation measures."""
-    return MODEL if s.tta is None else Name("views")
+    if isinstance(s, PictureSettings):
+        return MODEL if s.tile is None else Name("parts")
+    return Name("views") if isinstance(s, TrainSettings) and s.tta is not None else MODEL
 
 
 def classes(s: TrainSettings) -> Name:
@@ -87,17 +90,17 @@ def classes(s: TrainSettings) -> Name:
 # ---- losses -----------------------------------------------------------------------------------------------------------
 
 
-def losses_of(s: TrainSettings) -> list[LossSettings]:
+def losses_of(s: CommonSettings) -> list[LossSettings]:
     """All losses."""
     return s.loss if isinstance(s.loss, list) else [s.loss]
 
 
-def is_weighted(s: TrainSettings) -> bool:
+def is_weighted(s: CommonSettings) -> bool:
     """Whether the loss is a sum of several with their names, or at least has a weight or a name of its own."""
     return isinstance(s.loss, list) or s.loss.weight != 1 or s.loss.log_as is not None
 
 
-def weights_change(s: TrainSettings) -> bool:
+def weights_change(s: CommonSettings) -> bool:
     """Whether the weights of the losses change along the training."""
     return is_weighted(s) and any(isinstance(loss.weight, dict) and len(loss.weight) > 1 for loss in losses_of(s))
 
@@ -111,19 +114,19 @@ def is_own_module(loss: LossSettings) -> bool:
 # ---- optimizer and scheduler ------------------------------------------------------------------------------------------
 
 
-def takes_closure(s: TrainSettings) -> bool:
+def takes_closure(s: CommonSettings) -> bool:
     """Whether the optimizer measures the loss itself."""
     return find_optimizer(s.optimizer.name) is torch.optim.LBFGS
 
 
-def toy_optimizer(s: TrainSettings) -> Optimizer:
+def toy_optimizer(s: CommonSettings) -> Optimizer:
     """The optimizer for a toy model, since a function of the user's does not say beforehand what it gives."""
     toy = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
     groups = param_groups(toy, weight_decay=s.optimizer.weight_decay)
     return build_optimizer(s.optimizer.name, groups, lr=s.optimizer.lr, **s.optimizer.arguments)
 
 
-def toy_scheduler(s: TrainSettings) -> Any:
+def toy_scheduler(s: CommonSettings) -> Any:
     """The scheduler of the toy's optimizer; None without one."""
     lengths = {} if total_steps([None], s.epochs) is None else LONG
     return build_scheduler(
@@ -132,7 +135,7 @@ def toy_scheduler(s: TrainSettings) -> Any:
     )  # fmt: skip
 
 
-def stepped_with(s: TrainSettings) -> str | None:
+def stepped_with(s: CommonSettings) -> str | None:
     """When the scheduler is stepped: with each ``step``, each ``epoch``, on a ``plateau``; None without one."""
     made = toy_scheduler(s)
     if made is None:
@@ -140,12 +143,12 @@ def stepped_with(s: TrainSettings) -> str | None:
     return "plateau" if steps_per(made) == "epoch" and takes_metric(made) else steps_per(made)
 
 
-def optimizer_has_modes(s: TrainSettings) -> bool:
+def optimizer_has_modes(s: CommonSettings) -> bool:
     """Whether the optimizer trains at one place and wants another one measured, as Schedule-Free."""
     return has_modes(toy_optimizer(s))
 
 
-def rates_differ(s: TrainSettings) -> bool:
+def rates_differ(s: CommonSettings) -> bool:
     """Whether parameters have learning rates of their own."""
     rates = {group["lr"] for group in toy_optimizer(s).param_groups}
     return bool(s.optimizer.rules) or s.optimizer.layer_decay is not None or rates != {s.optimizer.lr}

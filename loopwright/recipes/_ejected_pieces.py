@@ -39,7 +39,7 @@ from ._ejected_names import (
     toy_scheduler,
     unless_default,
 )
-from ._settings import LossSettings, ModelSettings, TrainSettings
+from ._settings import CommonSettings, LossSettings, ModelSettings, TrainSettings
 
 TRAIN, VAL, GROUPS, RATES, CRITERION, LOSSES = map(Name, ("train", "val", "groups", "rates", "criterion", "losses"))
 
@@ -55,7 +55,7 @@ def data_lines(s: TrainSettings) -> Iterator[Line]:
 
 def piece_lines(s: TrainSettings) -> Iterator[Line]:
     """All that the loop uses, and what of it must survive."""
-    for part in (_loaders, _mix, _model, _optimizer, _scheduler, _criterion, _teacher, _parts):
+    for part in (_loaders, _mix, _model, optimizer_lines, scheduler_lines, criterion_lines, _teacher, _parts):
         yield from part(s)
     scheduler = {} if stepped_with(s) is None else {"scheduler": Name("scheduler")}
     average = {name: Name(name) for name in ("ema", "swa") if getattr(s, name) is not None}
@@ -184,7 +184,7 @@ def _parts(s: TrainSettings) -> Iterator[Line]:
 # ---- optimizer and scheduler ------------------------------------------------------------------------------------------
 
 
-def _optimizer(s: TrainSettings) -> Iterator[Line]:
+def optimizer_lines(s: CommonSettings) -> Iterator[Line]:
     name, given = s.optimizer.name, {"lr": s.optimizer.lr, **s.optimizer.arguments}
     yield Statement("groups = ", LW.param_groups(MODEL, **_grouping(s)))
     found: Any = find_optimizer(name)
@@ -197,7 +197,7 @@ def _optimizer(s: TrainSettings) -> Iterator[Line]:
     yield Statement("optimizer = ", made)
 
 
-def _grouping(s: TrainSettings) -> dict[str, Any]:
+def _grouping(s: CommonSettings) -> dict[str, Any]:
     asked = s.optimizer
     if takes_closure(s) and not asked.rules:
         return {}  # it knows no weight decay, nor rates
@@ -206,7 +206,7 @@ def _grouping(s: TrainSettings) -> dict[str, Any]:
     return {"weight_decay": asked.weight_decay, **({"lr": asked.lr} if rates else {}), **rates}
 
 
-def _scheduler(s: TrainSettings) -> Iterator[Line]:
+def scheduler_lines(s: CommonSettings) -> Iterator[Line]:
     made = toy_scheduler(s)
     if made is None:
         return
@@ -226,7 +226,7 @@ def _scheduler(s: TrainSettings) -> Iterator[Line]:
         yield Statement("scheduler = ", function(OPTIMIZER, *first, **filled_in, **given))
 
 
-def _derived(s: TrainSettings, made: Any) -> dict[str, Any]:
+def _derived(s: CommonSettings, made: Any) -> dict[str, Any]:
     """The arguments that follow from the training."""
     found = find_scheduler(s.scheduler.name).__name__
     length, peak = derived_arguments(s.scheduler.name)
@@ -237,7 +237,7 @@ def _derived(s: TrainSettings, made: Any) -> dict[str, Any]:
     return derived | ({"mode": "max"} if found == "ReduceLROnPlateau" else {})
 
 
-def _schedule(s: TrainSettings, made: Schedule) -> Any:
+def _schedule(s: CommonSettings, made: Schedule) -> Any:
     """With a warm-up, or stepped as is not customary."""
     name, asked = s.scheduler.name, s.scheduler
     warmup = {"warmup": asked.warmup} if asked.warmup else {}
@@ -256,7 +256,7 @@ def _schedule(s: TrainSettings, made: Schedule) -> Any:
     )
 
 
-def _length(s: TrainSettings, per: str) -> Any:
+def _length(s: CommonSettings, per: str) -> Any:
     """How many steps or epochs there will be."""
     if per == "epoch":
         asked = LW.total_steps(_all_loaders(s), s.epochs, per="epoch")
@@ -266,31 +266,31 @@ def _length(s: TrainSettings, per: str) -> Any:
     return LW.total_steps(_all_loaders(s), s.epochs, **unless_default(s, "accumulate"))
 
 
-def _all_loaders(s: TrainSettings) -> Name:
+def _all_loaders(s: CommonSettings) -> Name:
     return Name("train_loaders" if grows(s) else "train_loader")
 
 
 # ---- losses -----------------------------------------------------------------------------------------------------------
 
 
-def _criterion(s: TrainSettings) -> Iterator[Line]:
+def criterion_lines(s: CommonSettings) -> Iterator[Line]:
     """What is no plain function is made once."""
     if (name := loss_name(s)) not in (LOSSES, CRITERION):
         return
-    yield Statement(f"{name.text} = ", _losses(s) if name == LOSSES else _made_loss(losses_of(s)[0]))
+    yield Statement(f"{name.text} = ", _losses(s) if name == LOSSES else made_loss(losses_of(s)[0]))
     if any(map(is_own_module, losses_of(s))):
         yield f"{name.text}.to(run.device)"
 
 
-def loss_name(s: TrainSettings) -> Name:
+def loss_name(s: CommonSettings) -> Name:
     """What is called for the loss: ``losses``, ``criterion``, or the function by its name."""
     if is_weighted(s):
         return LOSSES
-    made = _made_loss(losses_of(s)[0])
+    made = made_loss(losses_of(s)[0])
     return made if isinstance(made, Name) else CRITERION
 
 
-def _losses(s: TrainSettings) -> Any:
+def _losses(s: CommonSettings) -> Any:
     phases = {
         phase: {loss.shown_name: _weighted(loss) for loss in losses_of(s) if loss.phase in ("both", phase)}
         for phase in ("train", "val")
@@ -301,10 +301,10 @@ def _losses(s: TrainSettings) -> Any:
 
 def _weighted(loss: LossSettings) -> Any:
     weight = read_epochs(loss.weight) if isinstance(loss.weight, dict) else loss.weight
-    return _made_loss(loss) if weight == 1 else (_made_loss(loss), weight)
+    return made_loss(loss) if weight == 1 else (made_loss(loss), weight)
 
 
-def _made_loss(loss: LossSettings) -> Any:
+def made_loss(loss: LossSettings) -> Any:
     function = _loss_function(loss.name)
     if inspect.isclass(find_loss(loss.name)):
         return function(**loss.arguments)
@@ -312,8 +312,12 @@ def _made_loss(loss: LossSettings) -> Any:
 
 
 def _loss_function(name: str) -> Name:
+    found = find_loss(name)
     if ":" in name:
         return own(name)
-    if inspect.isclass(find_loss(name)):
+    if getattr(found, "__module__", "").startswith("loopwright."):
+        return getattr(LW, found.__name__)
+    if inspect.isclass(found):
         return getattr(Name("nn", "from torch import nn"), name)
-    return getattr(Name("F", "import torch.nn.functional as F"), name)
+    short = {"l1": "l1_loss", "l2": "mse_loss"}.get(name, name)
+    return getattr(Name("F", "import torch.nn.functional as F"), short)

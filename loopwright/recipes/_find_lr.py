@@ -15,8 +15,10 @@ from .._find_lr import find_lr
 from .._found_lr import FoundLR, Mode
 from .._lr_curve import LRCurve
 from .._yaml_edit import write_number
-from ._classify import Pieces, build
-from ._settings import TrainSettings
+from ._any_task import build, loss_of
+from ._classify import Pieces
+from ._picture_settings import PictureSettings
+from ._settings import CommonSettings
 
 KEY = "optimizer.lr"
 NAME = "lr"
@@ -25,7 +27,7 @@ _DO_NOT_COUNT = {"data", "run", "epochs", "workers", "seed", "device", "precisio
 
 
 def find_rate(
-    settings: TrainSettings,
+    settings: CommonSettings,
     *,
     mode: Mode = "ramp",
     ramps: int = 8,
@@ -40,12 +42,13 @@ def find_rate(
     compute = choose_compute(settings.device, settings.precision)
     pieces = build(settings)
     compute.place(pieces.model)
+    size = settings.last_size  # type: ignore[attr-defined] - of each task
     say(
-        f"find-lr    {settings.data}, {settings.model.name} at {settings.last_size} px, {settings.optimizer.name}, "
+        f"find-lr    {settings.data}, {settings.model.name} at {size} px, {settings.optimizer.name}, "
         f"batches of {settings.batch_size}, {compute.precision} on {compute.device}"
     )
     found = find_lr(
-        _Whole(pieces, settings.seed),
+        _WholePairs(settings, pieces) if isinstance(settings, PictureSettings) else _Whole(pieces, settings.seed),
         pieces.optimizer,
         pieces.train_loader,
         mode=mode,
@@ -81,6 +84,18 @@ class _Whole(nn.Module):
         if self._compute is not None:
             return self._compute(self.model, (pictures, labels))
         return self._loss(self.model(pictures), labels)
+
+
+class _WholePairs(nn.Module):
+    """The same of pictures by their roles."""
+
+    def __init__(self, settings: PictureSettings, pieces: Any) -> None:
+        super().__init__()
+        self.model, self.loss = pieces.model, pieces.loss  # a loss that is a module is put back, too
+        self._loss_of = loss_of(settings, pieces)
+
+    def forward(self, **batch: Any) -> Any:
+        return self._loss_of(self.model, batch)
 
 
 def write_rate(found: FoundLR, path: Path, overrides: Sequence[str], say: Callable[[str], None] = print) -> None:

@@ -4,6 +4,7 @@ python -m loopwright fit-batch data=photos model=resnet50 image_size=224
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,15 +13,17 @@ from .._device import Compute, choose_compute
 from .._fit_batch import BatchFit, Tried, fit_batch
 from .._stepper import Stepper
 from ..data._size import shown_size
-from ._classify import Pieces, build
-from ._settings import TrainSettings
+from ..models._tiled_model import Tiled
+from ._any_task import batch_maker, build, loss_of
+from ._picture_settings import PictureSettings
+from ._settings import CommonSettings
 
 START = 2  # batch normalisation needs more than one value a channel
 VALIDATION = 4  # times as many pictures at once
 
 
 def find_batch(
-    settings: TrainSettings,
+    settings: CommonSettings,
     *,
     margin: float = 0.1,
     memory_limit: int | str | None = None,
@@ -30,31 +33,41 @@ def find_batch(
     compute = choose_compute(settings.device, settings.precision)
     pieces = build(settings)
     compute.place(pieces.model)
+    size = settings.last_size  # type: ignore[attr-defined] - of each task
     say(
-        f"fit-batch  {settings.data}, {settings.model.name} at {settings.last_size} px, {settings.optimizer.name}, "
+        f"fit-batch  {settings.data}, {settings.model.name} at {size} px, {settings.optimizer.name}, "
         f"{compute.precision} on {compute.device}"
     )
     found = fit_batch(
         _Trial(settings, pieces, compute),
         start=START,
-        most=max(START, len(pieces.train)),
+        most=max(START, pieces.train_loader.samples),
         margin=margin,
         device=compute.device,
         memory_limit=memory_limit,
         restore=(pieces.model, pieces.optimizer),
         on_trial=lambda tried: say(_line(tried)),
     )
-    for line in _result(settings, found, len(pieces.train)):
+    for line in _result(settings, found, pieces.train_loader.samples):
         say(line)
     return found
 
 
 class _Trial:
-    """One step of ``loopwright train``, and one batch of its validation, on noise instead of pictures."""
+    """One step of ``loopwright train``, and one batch of its validation: on noise, or one sample over and over.
 
-    def __init__(self, settings: TrainSettings, pieces: Pieces, compute: Compute) -> None:
+    Tasks of pictures validate one whole picture at a time: here the first.
+    """
+
+    def __init__(self, settings: CommonSettings, pieces: Any, compute: Compute) -> None:
         self._settings, self._pieces, self._compute = settings, pieces, compute
-        self._normalize = pieces.train_loader.normalize or (lambda batch: batch)
+        self._loss_of, self._make = loss_of(settings, pieces), batch_maker(settings, pieces)
+        self._judged, self._whole = pieces.model, None
+        if isinstance(settings, PictureSettings):
+            if settings.tiles:
+                self._judged = Tiled(pieces.model, **settings.tiles)
+            self._whole = next(iter(pieces.val_loader.epoch_batches(0)))
+            pieces.val_loader.close()
 
     def __call__(self, size: int) -> None:
         self._step(size)
@@ -68,33 +81,34 @@ class _Trial:
         ahead = self._batch(size)  # a loop has the next batch on the device while it computes on one
         for _ in range(min(2, s.accumulate)):  # the second has the gradients of the first beside it
             batch, ahead = ahead, self._batch(size)
-            stepper.add(self._loss(*batch), size, s.clip, None)
+            stepper.add(self._loss(batch), size, s.clip, None)
         stepper.step()
 
     def _validate(self, size: int) -> None:
-        self._pieces.model.eval()
-        ahead = self._batch(size)
+        self._judged.eval()
         with torch.no_grad():
-            self._loss(*self._batch(size))
-        del ahead
+            if self._whole is not None:
+                whole, normalize = self._compute.move(self._whole), self._pieces.val_loader.normalize
+                self._loss(whole if normalize is None else normalize(whole))
+                return
+            ahead = self._batch(size)
+            self._loss(self._batch(size))
+            del ahead
 
-    def _loss(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, batch: Any) -> Tensor:
+        model = self._pieces.model
         with self._compute.autocast():
-            return self._pieces.loss(self._pieces.model(pictures), labels)
+            return self._loss_of(model if model.training else self._judged, batch)
 
-    def _batch(self, size: int) -> tuple[Tensor, Tensor]:
-        """As the loader's: 8-bit pictures go to the device, where they become floats."""
-        side, device = self._settings.last_size, self._compute.device
-        pictures = torch.randint(256, (size, 3, side, side), dtype=torch.uint8, device=device)
-        labels = torch.randint(len(self._pieces.train.classes), (size,), device=device)
-        return self._normalize(pictures.contiguous(memory_format=torch.channels_last)), labels
+    def _batch(self, size: int) -> Any:
+        return self._make(size, self._compute.device)
 
 
 def _line(tried: Tried) -> str:
     return f"tried      {tried.batch:>6} {shown_size(tried.bytes):>10}  {'fits' if tried.ok else 'too large'}"
 
 
-def _result(settings: TrainSettings, found: BatchFit, pictures: int) -> list[str]:
+def _result(settings: CommonSettings, found: BatchFit, pictures: int) -> list[str]:
     lines = [f"largest    {found}"]
     if found.batch_size == pictures:
         lines.append(

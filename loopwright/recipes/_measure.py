@@ -19,6 +19,7 @@ from .._trained import data_of
 from .._trained_pictures import TrainedPictures, open_pictures_model
 from ..data._collate import collate
 from ..data._rows import write_table
+from ..models._tiled_model import Tiled
 from ._pairs import PairSettings, open_pairs, val_loader
 from ._restore import make_metrics
 from ._tasks import settings_of
@@ -93,6 +94,7 @@ class _Measuring:
 
     def __init__(self, trained: TrainedPictures, settings: PairSettings, compute: Any) -> None:
         self._trained, self._settings, self._compute = trained, settings, compute
+        self._model = Tiled(trained.model, **settings.tiles) if settings.tiles else trained.model
 
     def of(self, pairs: Any, title: str) -> Measured:
         loader = val_loader(self._settings, pairs)
@@ -115,7 +117,7 @@ class _Measuring:
     def _outputs(self, loader: Any, batch: Any) -> tuple[Any, Any]:
         parts = loader.normalize(self._compute.move(batch))
         with self._compute.autocast():
-            output = self._trained.model(*(parts[part.name] for part in self._trained.inputs))
+            output = self._model(*(parts[part.name] for part in self._trained.inputs))
         targets = {part.name: parts[part.name] for part in self._trained.targets}
         if len(targets) > 1:
             return (output if isinstance(output, dict) else dict(zip(targets, output, strict=True))), targets

@@ -6,33 +6,49 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from .._errors import DataError
 from ..data._cached import Cached
 from ..data._degrade import Degrade
 from ..data._loader import Loader
 from ..data._normalize import Normalize
 from ..data._open import open_data
+from ..data._packed_pairs import PackedPairs
 from ..data._paired import PairedFolders
 from ..data._part import Part
 from ..data._to_unit import ToUnit
-from ..data._transforms import RandomCrop
+from ..data._transforms import CenterCrop, RandomCrop
 from ..models._build import build_model
 from ._optimisation import run_folder
 from ._picture_settings import WORSE, RestoreSettings, SegmentSettings
 
 PairSettings = RestoreSettings | SegmentSettings
-PACK = "train.pack"
+PACK = ".pack"
 
 
 def open_pairs(s: PairSettings, split: str | None, data: str | Path | None = None) -> Any:
     """The samples of one split: pictures by role, or clean pictures alone where ``degrade`` makes their partners."""
     root = Path(data or s.data)
-    if isinstance(s, RestoreSettings) and s.degrade and split is not None and (root / PACK).is_file():
-        return open_data(root, split)
     roles: dict[str, Any] = {name: role.role() for name, role in s.roles.items()}
+    if split is not None and (root / f"{split}{PACK}").is_file():
+        return _packed(open_data(root, split), roles, s)
     pairs = PairedFolders(root, split, holdout=s.holdout, on_error=s.on_error, **roles)
     if s.cache is None or s.cache in ("memory", "disk"):
         return pairs if s.cache is None else Cached(pairs, s.cache)
     return Cached(pairs, Path(s.cache) / (split or "all"))
+
+
+def _packed(packs: Any, roles: dict[str, Any], s: PairSettings) -> Any:
+    """The samples of a pack, where it holds what is asked for."""
+    if isinstance(packs, PackedPairs):
+        packs.check_roles(roles)
+        return packs
+    wanted = [role.kind for role in roles.values()]
+    if isinstance(s, RestoreSettings) and s.degrade and wanted == ["picture"]:
+        return packs
+    raise DataError(
+        f"{packs.path} holds RGB pictures of classes, and task: {s.task} asks for {', '.join(roles)} "
+        f"({', '.join(wanted)}): pack its pairs, 'loopwright pack CONFIG.yaml FOLDER', which keeps gray and 16 bits"
+    )
 
 
 def train_loader(s: PairSettings, pairs: Any) -> Loader:
@@ -50,6 +66,14 @@ def val_loader(s: PairSettings, pairs: Any) -> Loader:
     return Loader(
         pairs, 1, sample_transform=_degrade(s, s.seed), workers=s.workers, normalize=to_floats(s), on_error=s.on_error
     )
+
+
+def val_squares(s: PairSettings, pairs: Any) -> Loader:
+    """The middles of whole pictures, as large as those of training, so that they make batches: to be looked at."""
+    return Loader(
+        pairs, s.batch_size, transform=CenterCrop(s.image_size, share=None), sample_transform=_degrade(s, s.seed),
+        workers=0, normalize=to_floats(s), on_error=s.on_error,
+    )  # fmt: skip
 
 
 def to_floats(s: PairSettings) -> dict[str, Normalize | ToUnit]:

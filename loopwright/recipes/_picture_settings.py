@@ -8,11 +8,13 @@ from pydantic import Field, field_validator, model_validator
 from .._config import Named, Settings
 from .._errors import ConfigError
 from .._names import check_arguments
+from .._tiled import check_tiles
 from ..data._degrade import build_degradation, find_degradation
 from ..data._role import Kind, Role
 from ..data._view import Pad
 from ._settings import CommonSettings, LossSettings, ModelSettings, OptimizerSettings, Side
 
+ALIGN = 32  # tiles begin at multiples of it: five halvings
 WORSE, CLEAN = "input", "target"  # the roles where one is made from the other
 
 
@@ -68,6 +70,7 @@ class TargetLossSettings(LossSettings):
 class PictureSettings(CommonSettings):
     """The keys of both tasks."""
 
+    task: Literal["restore", "segment"] = "restore"
     inputs: dict[str, RoleSettings] = Field(default_factory=dict)  # folders of what the model is given, by role
     targets: dict[str, RoleSettings] = Field(default_factory=dict)  # and of what it is to give
     image_size: Side = 64  # type: ignore[reportIncompatibleVariableOverride] - one size; pixels of the square that is trained on
@@ -75,6 +78,8 @@ class PictureSettings(CommonSettings):
     flip: bool = True  # left to right, half of the time
     turn: bool = True  # by quarters
     pad: Pad | None = None  # of pictures smaller than the square: reflect, edge, fill
+    tile: int | None = Field(None, ge=8)  # validate larger pictures in parts of so many pixels
+    overlap: int = Field(64, ge=0)  # of such parts: the reach of the model
     cache: str | None = None  # keep decoded pictures: memory, disk, or a folder
     loss: TargetLossSettings | list[TargetLossSettings] = Field(  # type: ignore[reportIncompatibleVariableOverride]
         default_factory=lambda: TargetLossSettings(name="l1")
@@ -101,15 +106,35 @@ class PictureSettings(CommonSettings):
             raise ConfigError(f"loss: there is no target {unknown[0]!r}: there are {', '.join(self.target_names)}")
         return self
 
+    @model_validator(mode="after")
+    def _tiles_hold_something(self) -> Self:
+        if self.tile is not None:
+            check_tiles(self.tile, self.overlap, ALIGN)
+        return self
+
     @property
     def target_names(self) -> list[str]:
         return list(self.targets)
+
+    @property
+    def input_names(self) -> list[str]:
+        return list(self.inputs)
+
+    @property
+    def last_size(self) -> int:
+        """Pixels of the squares that are trained on."""
+        return self.image_size
+
+    @property
+    def tiles(self) -> dict[str, int] | None:
+        """How ``fit`` and ``Tiled`` are told of the parts of large pictures; None where there are none."""
+        return None if self.tile is None else {"tile": self.tile, "overlap": self.overlap, "align": ALIGN}
 
 
 class RestoreSettings(PictureSettings):
     """The keys of ``task: restore``."""
 
-    task: Literal["restore"] = "restore"
+    task: Literal["restore"] = "restore"  # type: ignore[reportIncompatibleVariableOverride] - one of the two
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="unet"))
     optimizer: OptimizerSettings = Field(default_factory=lambda: OptimizerSettings(lr=1e-3, weight_decay=0.0))
     degrade: list[DegradeSettings] = Field(default_factory=list)  # makes the inputs of the pictures of targets
@@ -155,7 +180,7 @@ class RestoreSettings(PictureSettings):
 class SegmentSettings(PictureSettings):
     """The keys of ``task: segment``."""
 
-    task: Literal["segment"] = "segment"
+    task: Literal["segment"] = "segment"  # type: ignore[reportIncompatibleVariableOverride] - one of the two
     classes: list[str] = Field(min_length=2)  # names in the order of the labels: 0, 1, ...
     ignore: int | None = 255  # the label of pixels that do not count
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="unet"))

@@ -16,6 +16,7 @@ from .._picture_metrics import mae, psnr, quantized, ssim
 from .._seed import seed_everything
 from .._sheet import picture_grid
 from ..data._loader import Loader
+from ..models._tiled_model import Tiled
 from ..optim._of_target import OfTarget
 from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, start_model
 from ._pairs import open_pairs, picture_model, plan_lines, train_loader, val_loader
@@ -67,6 +68,7 @@ def train(settings: RestoreSettings, **run_options: Any) -> Fitted:
         metrics=pieces.metrics,
         inputs=settings.input_names,
         targets=settings.target_names,
+        tile=settings.tiles,
         **fit_options(settings),
         **run_options,
     )
@@ -113,7 +115,8 @@ def _of_target(s: RestoreSettings) -> Callable[[Any, Loss], Loss]:
 def write_sheet(fitted: Fitted, pieces: Pieces, s: RestoreSettings) -> Path:
     """A PNG with a few validation pictures: input, output and target side by side, by the weights of the last step."""
     device = next(fitted.model.parameters()).device
-    fitted.model.eval()
+    model = Tiled(fitted.model, **s.tiles) if s.tiles else fitted.model
+    model.eval()
     shown: list[Tensor] = []
     captions: list[str] = []
     first_input, first_target = s.input_names[0], s.target_names[0]
@@ -122,7 +125,7 @@ def write_sheet(fitted: Fitted, pieces: Pieces, s: RestoreSettings) -> Path:
             break
         parts = pieces.val_loader.normalize(batch) if pieces.val_loader.normalize else batch
         with torch.no_grad():
-            output = fitted.model(*(parts[name].to(device) for name in s.input_names))
+            output = model(*(parts[name].to(device) for name in s.input_names))
         output = output[first_target] if isinstance(output, dict) else output
         output = output[0] if isinstance(output, list | tuple) else output
         shown += [quantized(part[0].cpu()) for part in (parts[first_input], output, parts[first_target])]

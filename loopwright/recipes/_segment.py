@@ -17,6 +17,7 @@ from .._seed import seed_everything
 from .._sheet import picture_grid
 from ..data._loader import Loader
 from ..data._normalize import Normalize
+from ..models._tiled_model import Tiled
 from ..optim._losses import build_loss
 from ._optimisation import Loss, fit_options, make_loss, make_optimizer, make_scheduler, start_model
 from ._pairs import open_pairs, picture_model, plan_lines, train_loader, val_loader
@@ -53,7 +54,7 @@ def build(settings: SegmentSettings) -> Pieces:
     start_model(s, model)
     optimizer = make_optimizer(s, model)
     scheduler = make_scheduler(s, optimizer, batches)
-    loss = make_loss(_ignoring(s))
+    loss = make_loss(ignoring(s))
     confusion = Confusion(len(s.classes), s.classes, ignore_index=s.ignore)
     return Pieces(train, val, batches, whole, model, loss, confusion, optimizer, scheduler)
 
@@ -72,6 +73,7 @@ def train(settings: SegmentSettings, **run_options: Any) -> Fitted:
         best=BEST,
         inputs=settings.input_names,
         targets=settings.target_names,
+        tile=settings.tiles,
         classes=settings.classes,
         **fit_options(settings),
         **run_options,
@@ -81,7 +83,7 @@ def train(settings: SegmentSettings, **run_options: Any) -> Fitted:
     return fitted
 
 
-def _ignoring(s: SegmentSettings) -> Any:
+def ignoring(s: SegmentSettings) -> Any:
     """The losses, told which label does not count where they can be."""
 
     def told(loss: TargetLossSettings) -> TargetLossSettings:
@@ -97,7 +99,8 @@ def _ignoring(s: SegmentSettings) -> Any:
 def write_sheet(fitted: Fitted, pieces: Pieces, s: SegmentSettings) -> Path:
     """A PNG with a few validation pictures: with the masks that were predicted, and the true ones."""
     device = next(fitted.model.parameters()).device
-    fitted.model.eval()
+    model = Tiled(fitted.model, **s.tiles) if s.tiles else fitted.model
+    model.eval()
     shown: list[Any] = []
     first, (target,) = s.input_names[0], s.target_names
     show = Normalize().inverse if s.roles[first].kind == "picture" else _as_bytes
@@ -106,7 +109,7 @@ def write_sheet(fitted: Fitted, pieces: Pieces, s: SegmentSettings) -> Path:
             break
         parts = pieces.val_loader.normalize(batch) if pieces.val_loader.normalize else batch
         with torch.no_grad():
-            found = fitted.model(*(parts[name].to(device) for name in s.input_names)).argmax(1)
+            found = model(*(parts[name].to(device) for name in s.input_names)).argmax(1)
         picture = show(parts[first])[0]
         shown += [picture, *(overlay(picture, mask, ignore=s.ignore) for mask in (found[0].cpu(), parts[target][0]))]
     pieces.val_loader.close()
