@@ -36,7 +36,7 @@ LOG, VALUES = Name("run.log"), Name("losses.values")
 
 def run_line(s: TrainSettings) -> Statement:
     """How the run is opened."""
-    options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
+    options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite", "parallel")
     named = {"classes": Name("train.classes")} if s.pictures else {}
     config = {"ejected_from": Name("EJECTED_FROM")}
     if s.trackers:

@@ -1,0 +1,112 @@
+"""A small training of a model with blocks, which tests start on several ranks with one way of being parallel or another."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from ranks_trial import Numbered
+from torch import Tensor, nn
+
+import loopwright as lw
+from loopwright import _checkpoints, _sharding
+
+TOLD = {
+    "parallel": "fsdp", "samples": 53, "batch": 10, "epochs": 3, "accumulate": 1, "clip": None, "by_hand": False,
+    "die_at": None, "die_writing": None, "dropout": 0.0, "norm": False, "ema": None, "early": False, "block": 100,
+    "frozen": False, "save_every": "4 steps", "nonfinite": "stop", "nan_at": None, "val": 23, "optimizer": "AdamW",
+    "background": "auto", "full": None,
+}  # fmt: skip
+
+
+class Block(nn.Module):
+    def __init__(self, norm: bool, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(15, 21)
+        self.norm = nn.BatchNorm1d(21) if norm else nn.Identity()
+        self.outer = nn.Linear(21, 15)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.outer(self.norm(self.inner(x)).relu()))
+
+
+class Model(nn.Module):
+    def __init__(self, norm: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.stem = nn.Linear(8, 15)
+        self.blocks = nn.ModuleList([Block(norm, dropout) for _ in range(2)])
+        self.head = nn.Linear(15, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def train(folder: Path, settings: dict) -> None:
+    told = TOLD | settings
+    rank = int(os.environ.get("RANK", 0))
+    _sharding.SMALLEST_BLOCK = told["block"]
+    _spoil_writing(told, rank)
+    train = lw.Loader(Numbered(told["samples"]), told["batch"], shuffle=True, workers=0)
+    val = lw.Loader(Numbered(told["val"]), told["batch"], workers=0)
+    torch.manual_seed(0)
+    options = {name: told[name] for name in ("parallel", "save_every", "nonfinite")}
+    seen = open(folder.parent / f"seen-{rank}.jsonl", "a")  # noqa: SIM115
+    with lw.Run(
+        folder, report_every="3 steps", device="cpu", seed=0, save_in_background=told["background"], **options
+    ) as run:
+        model: nn.Module = Model(told["norm"], told["dropout"])
+        model.stem.requires_grad_(not told["frozen"])
+        make = getattr(torch.optim, told["optimizer"])
+        early = make([p for p in model.parameters() if p.requires_grad], lr=0.01) if told["early"] else None
+        model = run.prepare(model)
+        optimizer = early or make([p for p in model.parameters() if p.requires_grad], lr=0.01)
+        ema = None if told["ema"] is None else lw.EMA(model, told["ema"])
+        run.register(model=model, optimizer=optimizer, **({} if ema is None else {"ema": ema}))
+        for _ in run.epochs(told["epochs"]):
+            for inputs, targets, index in run.batches(train):
+                counted = run._count if run._count else 0
+                seen.write(json.dumps([run.global_step, index[:counted].tolist()]) + "\n")
+                seen.flush()
+                if told["die_at"] == [rank, run.global_step] and not (folder.parent / "died").exists():
+                    (folder.parent / "died").touch()
+                    os.kill(os.getpid(), 9)
+                loss = nn.functional.cross_entropy(model(inputs), targets)
+                if told["nan_at"] == [rank, run.global_step]:
+                    loss = loss * float("nan")
+                if told["by_hand"]:
+                    loss.backward()
+                    if run.global_step % told["accumulate"] == 0:
+                        optimizer.step()
+                        optimizer.zero_grad()
+                else:
+                    stepped = run.step(loss, optimizer, accumulate=told["accumulate"], clip=told["clip"])
+                    if stepped and ema is not None:
+                        ema.update()
+                run.log(loss=loss)
+            with run.evaluate(model), (lw.evaluation_weights() if ema is None else ema.applied(model)):
+                for inputs, targets, _ in run.batches(val):
+                    output = model(inputs)
+                    run.log(loss=nn.functional.cross_entropy(output, targets), top1=lw.topk_accuracy(output, targets))
+            run.keep_best("val/loss")
+    seen.close()
+
+
+def _spoil_writing(told: dict, rank: int) -> None:
+    """Let a rank die, or its disk be full, in the middle of writing its parts at a step."""
+    write = _checkpoints._write_parts
+
+    def spoilt(folder: Path, own: int, objects: dict) -> dict:
+        step = int(folder.name.split("-")[1].split(".")[0])
+        if told["full"] == [rank, step]:
+            raise OSError(28, "No space left on device")
+        if told["die_writing"] == [rank, step] and not (folder.parents[2] / "died").exists():
+            write(folder, own, dict(list(objects.items())[:1]))
+            (folder.parents[2] / "died").touch()
+            os.kill(os.getpid(), 9)
+        return write(folder, own, objects)
+
+    _checkpoints._write_parts = spoilt
