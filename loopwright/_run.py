@@ -335,6 +335,7 @@ class Run:
         self._next_speed = 0.0  # when a line of speed.jsonl may follow the last one
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
+        self._evaluated: Sequence[nn.Module] = ()  # in it
         self._share: tuple[int, int | None] = (0, None)  # which of how many batches an evaluation's present one is
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
@@ -690,6 +691,7 @@ class Run:
             raise RunError(f"evaluate(name={name!r}) inside another evaluate: end one before the other")
         training = [layer for model in models for layer in model.modules() if layer.training]
         self._parallel.same_buffers(models)
+        self._evaluated = models
         batch, self._count = (self._count, self._last), 1
         self._evaluation_rng = capture_rng()
         self._evaluation_place = Place(self._cursor.epoch, self._cursor.loops, 0)
@@ -935,6 +937,7 @@ class Run:
             self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
         with self._display.loop(self._phase, source.length(), training=False) as speed, self._parallel.gathered():
+            self._parallel.same_buffers(self._evaluated)  # an average that was put into them has its own on each rank
             asked, length = time.perf_counter(), source.length()
             for number, batch in enumerate(self._feed(source, 0)):
                 self._share = (number, length)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # with the next one, so that the ranks, which are forked, need not import it one by one
+import torch.distributed.fsdp
 from fsdp_trial import Model, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
