@@ -128,8 +128,10 @@ def _is_part(file: str) -> bool:
 
 
 def _all_of(ranks: Ranks, do: Callable[[], Any]) -> list[Any] | None:
-    """What each rank has done. Where one failed, it raises its error, and so does rank 0, of the same kind; the others, which
-    wrote in vain, have None if it was the disk's."""
+    """What each rank has done.
+
+    Where one failed, it raises its error, and so do the others; but of a disk's error only rank 0, and the others have None.
+    """
     failure: BaseException | None = None
     done: Any = None
     try:
@@ -287,7 +289,8 @@ class Checkpoints:
                 check(states)
                 first()
 
-            self._commit(entry, {name: apart(state, plans.get(name, {})) for name, state in states.items()}, best, begin)
+            objects = {name: apart(state, plans.get(name, {})) for name, state in states.items()}
+            self._commit(entry, objects, best or {}, begin)
 
         if not background:
             save(states)
@@ -309,7 +312,7 @@ class Checkpoints:
         self,
         entry: Entry,
         objects: Mapping[str, Apart],
-        best: Mapping[str, Mode] | None,
+        best: Mapping[str, Mode],
         begin: Callable[[], object],
     ) -> None:
         if self._team is None:
@@ -317,7 +320,7 @@ class Checkpoints:
             self._write_folder(self._begin_folder(entry), entry, objects)
         elif not self._write_together(entry, objects, begin, self._team.ranks):
             return
-        modes = self.modes | dict(best or {})
+        modes = self.modes | dict(best)
         kept = self._kept([*self.entries, entry], modes)
         try:
             self._write_index(kept, modes)
@@ -571,7 +574,7 @@ def _read_state(
     try:
         return joined(found["tree"], found["split"], ranks, read, put)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} and the parts of {ranks} ranks beside it do not fit together: {error}") from error
+        raise CheckpointError(f"{path} and its parts of {ranks} ranks do not fit together: {error}") from error
 
 
 def check_checkpoint(folder: str | Path) -> None:

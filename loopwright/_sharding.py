@@ -64,6 +64,8 @@ class Sharded:
         for part in model.modules():
             if isinstance(part, FSDPModule):
                 part.set_custom_reduce_scatter(_Weighed(self))  # type: ignore[arg-type] - it has all that is called
+                part.set_gradient_divide_factor(1.0)  # which is done there
+                part.set_force_sum_reduction_for_comms(True)
         after = dict(model.named_parameters())
         self._replaced |= {id(old): (weakref.ref(old), after[name]) for name, old in before.items()}
         model.register_forward_pre_hook(self._with_buffers)
@@ -171,9 +173,8 @@ class _Weighed:
     def allocate(self, size: Any, *, dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.empty(*size, dtype=dtype, device=device)
 
-    def __call__(
-        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
-    ) -> Any:
+    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> Any:
+        """As torch calls it, by these names; ``op`` is its sum."""
         if self._owner._factor != 1.0:
             input_tensor.mul_(self._owner._factor)
         input_tensor.div_(self._owner._place.size)

@@ -15,7 +15,7 @@ TOLD = {
     "parallel": "fsdp", "samples": 53, "batch": 10, "epochs": 3, "accumulate": 1, "clip": None, "by_hand": False,
     "die_at": None, "die_writing": None, "dropout": 0.0, "norm": False, "ema": None, "early": False, "block": 100,
     "frozen": False, "save_every": "4 steps", "nonfinite": "stop", "nan_at": None, "val": 23, "optimizer": "AdamW",
-    "background": "auto", "full": None,
+    "background": "auto", "full": None, "double": False,
 }  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def train(folder: Path, settings: dict) -> None:
     _spoil_writing(told, rank)
     train = lw.Loader(Numbered(told["samples"]), told["batch"], shuffle=True, workers=0)
     val = lw.Loader(Numbered(told["val"]), told["batch"], workers=0)
+    kind = torch.float64 if told["double"] else torch.float32
     torch.manual_seed(0)
     options = {name: told[name] for name in ("parallel", "save_every", "nonfinite")}
     seen = open(folder.parent / f"seen-{rank}.jsonl", "a")  # noqa: SIM115
@@ -60,6 +61,7 @@ def train(folder: Path, settings: dict) -> None:
     ) as run:
         model: nn.Module = Model(told["norm"], told["dropout"])
         model.stem.requires_grad_(not told["frozen"])
+        model.to(kind)
         make = getattr(torch.optim, told["optimizer"])
         early = make([p for p in model.parameters() if p.requires_grad], lr=0.01) if told["early"] else None
         model = run.prepare(model)
@@ -74,7 +76,7 @@ def train(folder: Path, settings: dict) -> None:
                 if told["die_at"] == [rank, run.global_step] and not (folder.parent / "died").exists():
                     (folder.parent / "died").touch()
                     os.kill(os.getpid(), 9)
-                loss = nn.functional.cross_entropy(model(inputs), targets)
+                loss = nn.functional.cross_entropy(model(inputs.to(kind)), targets)
                 if told["nan_at"] == [rank, run.global_step]:
                     loss = loss * float("nan")
                 if told["by_hand"]:
@@ -87,12 +89,44 @@ def train(folder: Path, settings: dict) -> None:
                     if stepped and ema is not None:
                         ema.update()
                 run.log(loss=loss)
-            with run.evaluate(model), (lw.evaluation_weights() if ema is None else ema.applied(model)):
+            with run.evaluate(model), lw.evaluation_weights() if ema is None else ema.applied(model):
                 for inputs, targets, _ in run.batches(val):
-                    output = model(inputs)
+                    output = model(inputs.to(kind))
                     run.log(loss=nn.functional.cross_entropy(output, targets), top1=lw.topk_accuracy(output, targets))
             run.keep_best("val/loss")
     seen.close()
+
+
+def call_fit(folder: Path, settings: dict) -> None:
+    """The one call, with all that holds weights; rank 0 keeps what it gives back."""
+    _sharding.SMALLEST_BLOCK = 100
+    numbered = Numbered(33)
+    data = [numbered[index][:2] for index in range(len(numbered))]
+    torch.manual_seed(0)
+    fitted = lw.fit(
+        Model(), data, data[:5], loss=nn.functional.cross_entropy, metrics={"top1": lw.topk_accuracy}, epochs=3,
+        batch_size=8, workers=0, ema={"decay": 0.8, "warmup": False}, clip=1.0, unfreeze={0: "head*", 1: "*"},
+        scheduler="OneCycleLR", run=folder, device="cpu", seed=0, progress=False, parallel="fsdp", **settings,
+    )  # fmt: skip
+    fitted.model(torch.zeros(2, 8)).sum().item()
+    if lw.is_main():
+        torch.save(fitted.model.state_dict(), folder.parent / "fitted.pt")
+
+
+def change_late(folder: Path, settings: dict) -> None:
+    """Weights that are not those that were measured."""
+    torch.manual_seed(0)
+    with lw.Run(folder, device="cpu", seed=0, progress=False, parallel="fsdp") as run:
+        model = run.prepare(Model())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run.register(model=model, optimizer=optimizer)
+        for _ in run.epochs(1):
+            for batch in run.batches([torch.ones(8, 8)] * 3):
+                model(batch).square().mean().backward()
+                with run.evaluate(model):
+                    run.log(loss=model(batch).square().mean())
+                run.keep_best("val/loss")
+                optimizer.step()
 
 
 def _spoil_writing(told: dict, rank: int) -> None:

@@ -7,6 +7,7 @@ between FSDP, DDP and one process.
 import json
 import os
 import signal
+import weakref
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,24 @@ import pytest
 import torch
 import torch._dynamo  # with the next one, so that the ranks, which are forked, need not import it one by one
 import torch.distributed.fsdp
-from fsdp_trial import Model, train
+from fsdp_trial import Model, call_fit, change_late, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_ranks import CLOSE, ended, means, samples, start
 from torch import nn
 
 import loopwright as lw
-from loopwright._errors import CheckpointError
-from loopwright._sharding import blocks_of
+from loopwright._distributed import Position
+from loopwright._errors import CheckpointError, ConfigError
+from loopwright._sharding import Sharded, blocks_of
 from loopwright._split import rows_of, take_whole
 from loopwright._split_states import apart, joined
 
 DDP, FSDP = {"parallel": "ddp"}, {"parallel": "fsdp"}
 
 
-def begun(folder: Path, ranks: int, attempt: int = 0, **settings: Any) -> list[int]:
-    return start(folder, ranks, attempt, work=train, **settings)
+def begun(folder: Path, ranks: int, attempt: int = 0, *, work: Any = train, **settings: Any) -> list[int]:
+    return start(folder, ranks, attempt, work=work, **settings)
 
 
 def trained(folder: Path, ranks: int, attempt: int = 0, **settings: Any) -> Path:
@@ -100,13 +102,15 @@ def test_parts_of_any_ranks_are_read_as_rows_of_any_others(lengths: list[int], r
         assert torch.equal(held["w"], whole)
     for other in range(others):
         asked: set[int] = set()
-        part = joined(
-            files[0].tree,
-            plan,
-            ranks,
-            lambda rank: asked.add(rank) or files[rank].parts,
-            lambda shape, rows: rows(*rows_of(shape[0], others, other)),  # noqa: B023 - it is called here
-        )
+
+        def read(rank: int, asked: set[int] = asked) -> Any:
+            asked.add(rank)
+            return files[rank].parts
+
+        def own(shape: Any, rows: Any, other: int = other) -> torch.Tensor:
+            return rows(*rows_of(shape[0], others, other))
+
+        part = joined(files[0].tree, plan, ranks, read, own)
         for whole, held in zip(wholes, part["nested"], strict=True):
             assert torch.equal(held["w"], whole[slice(*rows_of(len(whole), others, other))])
         if ranks == others:
@@ -115,7 +119,9 @@ def test_parts_of_any_ranks_are_read_as_rows_of_any_others(lengths: list[int], r
 
 def test_blocks_are_the_items_of_lists_outermost_and_large() -> None:
     big = nn.Linear(400, 400)
-    model = nn.ModuleDict({"a": nn.Sequential(nn.Sequential(big, nn.ReLU()), nn.Linear(3, 3)), "b": nn.Linear(500, 500)})
+    model = nn.ModuleDict(
+        {"a": nn.Sequential(nn.Sequential(big, nn.ReLU()), nn.Linear(3, 3)), "b": nn.Linear(500, 500)}
+    )
     assert blocks_of(model) == [big]
     model["b"] = nn.Linear(400, 400)
     model["b"].weight = big.weight  # what is shared stays where both find it
@@ -132,7 +138,7 @@ NORM = {"norm": True, "dropout": 0.3, "samples": 56}
     [
         ({"clip": 0.5}, 2),
         ({"accumulate": 4, "clip": 0.5, "early": True}, 3),
-        pytest.param({"by_hand": True, "frozen": True}, 4, marks=pytest.mark.slow),
+        pytest.param({"by_hand": True, "frozen": True, "double": True}, 4, marks=pytest.mark.slow),
         pytest.param({"by_hand": True, "accumulate": 2}, 2, marks=pytest.mark.slow),
         pytest.param({"ema": 0.9, "val": 3}, 4, marks=pytest.mark.slow),
         pytest.param({"block": 10**9, "optimizer": "SGD"}, 3, marks=pytest.mark.slow),
@@ -155,7 +161,9 @@ def test_ranks_with_parts_of_a_model_train_as_one_process(tmp_path: Path, ranks:
                 assert other[name] == pytest.approx(value, abs=1e-5), (line, other)
 
 
-def test_with_dropout_and_batch_norm_it_repeats_itself_and_a_rank_that_is_killed_changes_nothing(tmp_path: Path) -> None:
+def test_with_dropout_and_batch_norm_it_repeats_itself_and_a_rank_that_is_killed_changes_nothing(
+    tmp_path: Path,
+) -> None:
     settings = {**NORM, "save_every": "3 steps", "accumulate": 2, "ema": 0.9}
     first, second = (trained(tmp_path / name, 2, **settings) for name in ("first", "second"))
     assert equal(first, second)
@@ -185,6 +193,19 @@ def test_a_step_that_one_rank_cannot_take_is_left_out_by_all(tmp_path: Path) -> 
     assert distance(one, two) < CLOSE
     told = [line for line in means(two) if line["kind"] == "left_out"]
     assert [line["step"] for line in told] == [5]
+
+
+def test_one_call_gives_back_a_whole_model(tmp_path: Path) -> None:
+    one, two = trained(tmp_path / "one", 1, work=call_fit), trained(tmp_path / "two", 2, work=call_fit)
+    first, second = (torch.load(folder / "fitted.pt", weights_only=True) for folder in (one, two))
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+    assert torch.equal(second["stem.weight"], lw.read_checkpoint(last(two))["ema"]["model"]["stem.weight"])
+
+
+def test_weights_that_change_behind_keep_best_are_noticed(tmp_path: Path) -> None:
+    assert ended(begun(tmp_path, 2, work=change_late)) != [0, 0]
+    assert "the weights changed between keep_best" in (tmp_path / "out-0-0.txt").read_text()
 
 
 # ---- checkpoints -------------------------------------------------------------------------------------------------------
@@ -225,7 +246,9 @@ def test_every_rank_writes_its_parts_once_and_anybody_reads_them(tmp_path: Path)
     assert {number: held["exp_avg"].shape for number, held in found.items()} == {
         number: parameter.shape for number, parameter in enumerate(model.parameters())
     }
-    stored = {name: sum(p.numel() for p in torch.load(last(folder) / name, weights_only=True).values()) for name in parts}
+    stored = {
+        name: sum(p.numel() for p in torch.load(last(folder) / name, weights_only=True).values()) for name in parts
+    }
     every = sum(p.numel() for p in model.parameters())
     assert sum(stored[f"model.{rank}.pt"] for rank in range(3)) == every
     assert max(stored[f"model.{rank}.pt"] for rank in range(3)) < 0.42 * every
@@ -258,7 +281,11 @@ def _saved_in_parts(tmp_path: Path) -> Path:
     folder.mkdir()
     whole = torch.arange(15.0).view(5, 3)
     plan = {0: ([5, 3], torch.float32)}
-    states = {"model.pt": {"tree": {"w": None}, "split": plan}, "model.0.pt": {0: whole[:3]}, "model.1.pt": {0: whole[3:]}}
+    states = {
+        "model.pt": {"tree": {"w": None}, "split": plan},
+        "model.0.pt": {0: whole[:3]},
+        "model.1.pt": {0: whole[3:]},
+    }
     for name, held in states.items():
         torch.save(held, folder / name)
         data = (folder / name).read_bytes()
@@ -270,7 +297,9 @@ def _saved_in_parts(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_is_killed_while_it_writes_leaves_no_checkpoint(tmp_path: Path, rank: int, background: bool) -> None:
+def test_a_rank_that_is_killed_while_it_writes_leaves_no_checkpoint(
+    tmp_path: Path, rank: int, background: bool
+) -> None:
     settings = {"background": background, "save_every": "4 steps"}
     ended(begun(tmp_path, 2, **settings, die_writing=[rank, 12]))
     assert (tmp_path / "died").exists()
@@ -289,14 +318,8 @@ def test_where_the_disk_of_one_rank_is_full_all_go_on_and_save_later(tmp_path: P
     assert equal(plain, full)
 
 
-def test_an_optimizer_that_has_stepped_before_is_refused(tmp_path: Path) -> None:
+def test_an_optimizer_that_has_stepped_before_is_refused() -> None:
     """See the parametrized law above for one that was only made before: it gets the new parameters."""
-    from loopwright._distributed import Position
-    from loopwright._errors import ConfigError
-    from loopwright._sharding import Sharded
-
-    import weakref
-
     old, new = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     sharded = Sharded(Position(0, 2))
     sharded._replaced[id(old)] = weakref.ref(old), new
@@ -311,7 +334,5 @@ def test_an_optimizer_that_has_stepped_before_is_refused(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_is_said_at_the_start(tmp_path: Path) -> None:
-    from loopwright._errors import ConfigError
-
     with pytest.raises(ConfigError, match="'ddp', 'fsdp'"):
         lw.Run(tmp_path, parallel="zero", device="cpu")  # type: ignore[arg-type]

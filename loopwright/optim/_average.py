@@ -132,7 +132,9 @@ class Averaged(ABC):
         """The averages go where the model was moved to, and have its memory format there; they are split where it is."""
         some = next(iter(self._averages))
         if is_split(present[some]) and not is_split(self._averages[some]):
-            self._averages = {name: alike(present[name], t.to(present[name].device)) for name, t in self._averages.items()}
+            self._averages = {
+                name: alike(present[name], t.to(present[name].device)) for name, t in self._averages.items()
+            }
         if self._averages[some].device != present[some].device:
             self._averages = {name: _laid_like(t, present[name]) for name, t in self._averages.items()}
             self._copies = {name: _laid_like(t, present[name]) for name, t in self._copies.items()}
