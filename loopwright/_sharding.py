@@ -164,6 +164,10 @@ class Sharded:
         return take_whole(shape, rows) if self._mesh is None else split(shape, rows, self._mesh)
 
 
+# The second is the name before torch 2.13, which warns of it.
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
+
 class _Weighed:
     """Sums gradients over ranks, each weighed, and gives each rank its rows of them."""
 
@@ -178,7 +182,7 @@ class _Weighed:
         if self._owner._factor != 1.0:
             input_tensor.mul_(self._owner._factor)
         input_tensor.div_(self._owner._place.size)
-        return dist.reduce_scatter_tensor(output_tensor, input_tensor, group=group, async_op=async_op)
+        return _reduce_scatter(output_tensor, input_tensor, group=group, async_op=async_op)
 
 
 def _square(tensors: Sequence[Tensor], device: torch.device) -> Tensor:

@@ -1,8 +1,10 @@
 """A small training of a model with blocks, which tests start on several ranks with one way of being parallel or another."""
 
+import functools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from ranks_trial import Numbered
@@ -62,7 +64,9 @@ def train(folder: Path, settings: dict) -> None:
         model: nn.Module = Model(told["norm"], told["dropout"])
         model.stem.requires_grad_(not told["frozen"])
         model.to(kind)
-        make = getattr(torch.optim, told["optimizer"])
+        make: Any = torch.optim.AdamW
+        if told["optimizer"] == "SGD":
+            make = functools.partial(torch.optim.SGD, momentum=0.9)
         early = make([p for p in model.parameters() if p.requires_grad], lr=0.01) if told["early"] else None
         model = run.prepare(model)
         optimizer = early or make([p for p in model.parameters() if p.requires_grad], lr=0.01)
