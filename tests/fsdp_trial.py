@@ -124,6 +124,9 @@ def change_late(folder: Path, settings: dict) -> None:
         model = run.prepare(Model())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         run.register(model=model, optimizer=optimizer)
+        with run.evaluate(model, name="before"):  # before any training
+            for batch in run.batches([torch.ones(3, 8), torch.ones(1, 8)]):  # of the last one rank 1 has nothing
+                run.log(loss=model(batch).square().mean())
         for _ in run.epochs(1):
             for batch in run.batches([torch.ones(8, 8)] * 3):
                 model(batch).square().mean().backward()

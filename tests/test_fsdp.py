@@ -7,6 +7,8 @@ between FSDP, DDP and one process.
 import json
 import os
 import signal
+import subprocess
+import sys
 import weakref
 import zlib
 from pathlib import Path
@@ -206,6 +208,26 @@ def test_one_call_gives_back_a_whole_model(tmp_path: Path) -> None:
 def test_weights_that_change_behind_keep_best_are_noticed(tmp_path: Path) -> None:
     assert ended(begun(tmp_path, 2, work=change_late)) != [0, 0]
     assert "the weights changed between keep_best" in (tmp_path / "out-0-0.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_configuration_goes_on_with_the_other_kind_and_its_run_predicts(tmp_path: Path, photos: Path) -> None:
+    def train(kind: str, epochs: int, *more: str) -> None:
+        keys = [f"data={photos}", "model=small_resnet", "image_size=16", "batch_size=64", "seed=0", "workers=0", "ema=0.9"]
+        command = [*keys, f"run={tmp_path / 'run'}", f"parallel={kind}", f"epochs={epochs}", "scheduler=none", *more]
+        done = subprocess.run([sys.executable, "-m", "loopwright", "train", *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    train("fsdp", 2, "--procs", "2")
+    assert "ema.1.pt" in os.listdir(last(tmp_path))
+    first = lw.open_model(tmp_path / "run", "latest")
+    train("ddp", 3, "--procs", "2", "--resume")
+    assert "ema.1.pt" not in os.listdir(last(tmp_path))
+    train("fsdp", 4, "--procs", "3", "--resume")
+    assert "ema.2.pt" in os.listdir(last(tmp_path))
+    found = lw.predict(tmp_path / "run", photos, device="cpu")
+    assert len(found) > 0 and first.weights == "ema"
+    assert [line["epoch"] for line in lw.read_metrics(tmp_path / "run") if line["kind"] == "evaluation"] == [0, 1, 2, 3]
 
 
 # ---- checkpoints -------------------------------------------------------------------------------------------------------
