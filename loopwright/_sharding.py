@@ -37,7 +37,7 @@ class Sharded:
         self._place, self._sync_batch_norm = place, sync_batch_norm
         self._factor = 1.0
         self._mesh: Any = None
-        self._models: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._models: list[weakref.ref[nn.Module]] = []  # in the order in which every rank prepared them
         self._replaced: dict[int, tuple[weakref.ref[Tensor], nn.Parameter]] = {}  # what optimizers may hold, by id
 
     # ---- the model -------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Sharded:
         after = dict(model.named_parameters())
         self._replaced |= {id(old): (weakref.ref(old), after[name]) for name, old in before.items()}
         model.register_forward_pre_hook(self._with_buffers)
-        self._models.add(model)
+        self._models.append(weakref.ref(model))
         return model
 
     def _mesh_on(self, device: torch.device) -> Any:
@@ -94,7 +94,8 @@ class Sharded:
         """Inside, every rank has all weights, and calls of models wait for nobody."""
         from torch.distributed.fsdp import FSDPModule
 
-        parts = [part for model in self._models for part in model.modules() if isinstance(part, FSDPModule)]
+        models = [model for found in self._models if (model := found()) is not None]
+        parts = [part for model in models for part in model.modules() if isinstance(part, FSDPModule)]
         with torch.no_grad():
             for part in parts:
                 part.set_reshard_after_forward(False, recurse=False)

@@ -213,8 +213,16 @@ def test_weights_that_change_behind_keep_best_are_noticed(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_configuration_goes_on_with_the_other_kind_and_its_run_predicts(tmp_path: Path, photos: Path) -> None:
     def train(kind: str, epochs: int, *more: str) -> None:
-        keys = [f"data={photos}", "model=small_resnet", "image_size=16", "batch_size=64", "seed=0", "workers=0", "ema=0.9"]
-        command = [*keys, f"run={tmp_path / 'run'}", f"parallel={kind}", f"epochs={epochs}", "scheduler=none", *more]
+        keys = [f"data={photos}", "model=small_resnet", "image_size=16", "batch_size=64", "seed=0", "workers=0"]
+        command = [
+            *keys,
+            f"run={tmp_path / 'run'}",
+            f"parallel={kind}",
+            f"epochs={epochs}",
+            "ema=0.9",
+            "scheduler=none",
+        ]
+        command += more
         done = subprocess.run([sys.executable, "-m", "loopwright", "train", *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
