@@ -117,6 +117,43 @@ def call_fit(folder: Path, settings: dict) -> None:
         torch.save(fitted.model.state_dict(), folder.parent / "fitted.pt")
 
 
+class Tied(nn.Module):
+    """An item of its list shares its weight with the end of the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.last = nn.Linear(8, 8)
+        self.last.weight = self.items[0].weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        for item in self.items:
+            x = item(x).tanh()
+        return self.last(x)
+
+
+def train_pair(folder: Path, settings: dict) -> None:
+    """Two models with an optimizer each, trained in turns, and evaluations that are broken out of."""
+    _sharding.SMALLEST_BLOCK = 10
+    data = torch.randn(22, 8, generator=torch.Generator().manual_seed(1))
+    batches = [data[:8], data[8:13], data[13:]]
+    torch.manual_seed(0)
+    with lw.Run(folder, device="cpu", seed=0, progress=False, parallel="fsdp") as run:
+        first, second = run.prepare(Tied()), run.prepare(nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)))
+        one, other = (torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9) for model in (first, second))
+        run.register(first=first, second=second, one=one, other=other)
+        for _ in run.epochs(3):
+            for batch in run.batches(batches):
+                run.step(first(second(batch).detach()).square().mean(), one)
+                run.step((second(batch) - batch).square().mean(), other, clip=1.0)
+            with run.evaluate(first, second):
+                for batch in run.batches(batches):
+                    run.log(loss=first(second(batch)).square().mean())
+                    break
+                for batch in run.batches([data[:1]]):  # all of it is rank 0's
+                    run.log(alone=first(second(batch)).square().mean())
+
+
 def change_late(folder: Path, settings: dict) -> None:
     """Weights that are not those that were measured."""
     torch.manual_seed(0)
