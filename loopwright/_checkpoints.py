@@ -3,6 +3,7 @@
     checkpoints/
       index.json        written last; what it does not name does not exist
       step-000500/      manifest.json (sizes, checksums) and one file an object: model.pt, optimizer.pt, ...
+                        of an object with split tensors model.0.pt, model.1.pt, ... too: the parts of the ranks
 
 A save writes aside, flushes, renames, flushes the folder, then replaces the index. A kill at any instant leaves the
 old index or the new one, and both name complete folders only; leftovers are swept at the next save. In the background
@@ -20,22 +21,33 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from ._errors import CheckpointError
+from ._distributed import Ranks
+from ._errors import CheckpointError, LoopwrightError, RunError
 from ._files import json_text as _json_text
 from ._files import make_folder, read_json, sync_folder, write_json, write_synced
+from ._split import Take, take_whole
+from ._split_states import Apart, Plan, apart, joined, local_state, plan_of
 from ._staging import Staging
 from ._state import plain_state
 from ._tensor_file import check_tensor_file
 from ._writer import Writer
 
 FORMAT = 1
+FORMAT_IN_PARTS = 2  # of the manifest of a checkpoint with parts of several ranks
 _SAVED_NAME = re.compile(r"step-\d{6,}(\.\d+)?|\.step-\d{6,}(\.\d+)?\.\d+\.tmp|\.index\.json\.\d+\.tmp")
 _LONGEST_NAME = 255  # bytes
 Mode = Literal["min", "max"]
+
+
+class Team(NamedTuple):
+    """The ranks that save together, each its parts of split tensors, and how they take them back."""
+
+    ranks: Ranks  # with a line of their own
+    take: Take
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,60 @@ def _write_object(path: Path, state: Any) -> dict[str, int]:
     return {"size": file.size, "crc32": file.crc32}
 
 
+def _write_objects(folder: Path, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
+    return {f"{name}.pt": _write_object(folder / f"{name}.pt", state.tree) for name, state in objects.items()}
+
+
+def _write_trees(folder: Path, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
+    """What all ranks have alike, once."""
+    trees = {
+        name: state._replace(tree={"tree": state.tree, "split": state.plan}) if state.plan else state
+        for name, state in objects.items()
+    }
+    return _write_objects(folder, trees)
+
+
+def _write_parts(folder: Path, rank: int, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
+    files = {f"{name}.{rank}.pt": state.parts for name, state in objects.items() if state.plan}
+    return {name: _write_object(folder / name, parts) for name, parts in files.items()}
+
+
+def _is_part(file: str) -> bool:
+    """Whether it holds the parts of a rank, such as ``model.0.pt``: names of objects have no dots."""
+    return re.fullmatch(r"[^.]+\.\d+\.pt", file) is not None
+
+
+def _all_of(ranks: Ranks, do: Callable[[], Any]) -> list[Any] | None:
+    """What each rank has done.
+
+    Where one failed, it raises its error, and so do the others; but of a disk's error only rank 0, and the others have None.
+    """
+    failure: BaseException | None = None
+    done: Any = None
+    try:
+        done = do()
+    except Exception as error:
+        failure = error
+    told = ranks.gather((done, None if failure is None else _complaint(failure)))
+    if failure is not None:
+        raise failure
+    for rank, (_, complaint) in enumerate(told):
+        if complaint is not None:
+            kind, number, message = complaint
+            if kind is not OSError:
+                raise kind(f"rank {rank}: {message}")
+            if not ranks.is_main:
+                return None
+            raise OSError(number, f"rank {rank}: {message}")
+    return [done for done, _ in told]
+
+
+def _complaint(error: Exception) -> tuple[type[Exception], int, str]:
+    if isinstance(error, OSError):
+        return OSError, error.errno or 0, error.strerror or str(error)
+    return (type(error) if isinstance(error, LoopwrightError) else RunError), 0, str(error)
+
+
 def _crc32(path: Path) -> int:
     total = 0
     with open(path, "rb") as file:
@@ -111,6 +177,7 @@ class Checkpoints:
             always kept.
         written: called in the background thread whenever a save in the background has ended, well or not.
         writes: False for a process beside the one that writes: it reads, and its saves do nothing.
+        team: where tensors are split over ranks: each of them calls ``save``, and writes its parts.
 
     >>> import tempfile
     >>> saved = Checkpoints(tempfile.mkdtemp() + "/checkpoints")
@@ -128,10 +195,11 @@ class Checkpoints:
         keep: Callable[[Sequence[Entry]], Iterable[Entry]] | None = None,
         written: Callable[[], object] = lambda: None,
         writes: bool = True,
+        team: Team | None = None,
     ) -> None:
         if keep_last < 1 or keep_best < 0:
             raise ValueError(f"keep_last must be 1 or more and keep_best 0 or more. Found: {keep_last}, {keep_best}")
-        self.folder, self._writes = Path(folder), writes
+        self.folder, self._writes, self._team = Path(folder), writes, team
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
         self.entries: list[Entry] = []
         self.modes: dict[str, Mode] = {}
@@ -208,18 +276,29 @@ class Checkpoints:
         """
         self.settle()
         entry = Entry(self._free_name(step), step, epoch, time.time(), dict(metrics or {}))
-        if not self._writes:
+        if not self._writes and self._team is None:
             return entry
         states = {name: plain_state(state, name) for name, state in objects.items()}
+        plans: dict[str, Plan] = {}
+        if self._team is not None:
+            plans = {name: plan for name, state in states.items() if (plan := plan_of(state))}
+            states = {name: local_state(state) for name, state in states.items()}
+
+        def save(states: Mapping[str, Any]) -> None:
+            def begin() -> None:
+                check(states)
+                first()
+
+            objects = {name: apart(state, plans.get(name, {})) for name, state in states.items()}
+            self._commit(entry, objects, best or {}, begin)
+
         if not background:
-            check(states)
-            first()
-            self._commit(entry, states, best or {})
+            save(states)
             return entry
         copies = self._staging.copy(states)
         self._pending = entry
         self.modes.update(best or {})
-        self._writer.begin(lambda: (check(copies), first(), self._commit(entry, copies, best or {})))
+        self._writer.begin(lambda: save(copies))
         return entry
 
     def settle(self) -> None:
@@ -229,11 +308,18 @@ class Checkpoints:
         finally:
             self._pending = None
 
-    def _commit(self, entry: Entry, states: Mapping[str, Any], best: Mapping[str, Mode]) -> None:
-        if not self.entries or not self.folder.is_dir():
-            make_folder(self.folder)
-        self._sweep()
-        self._write_folder(entry, states)
+    def _commit(
+        self,
+        entry: Entry,
+        objects: Mapping[str, Apart],
+        best: Mapping[str, Mode],
+        begin: Callable[[], object],
+    ) -> None:
+        if self._team is None:
+            begin()
+            self._write_folder(self._begin_folder(entry), entry, objects)
+        elif not self._write_together(entry, objects, begin, self._team.ranks):
+            return
         modes = self.modes | dict(best)
         kept = self._kept([*self.entries, entry], modes)
         try:
@@ -254,7 +340,8 @@ class Checkpoints:
             device: where its tensors go; they may have been saved on any other.
         """
         self.settle()
-        return read_checkpoint(self.folder / self.find(which).name, only=only, device=device)
+        take = take_whole if self._team is None else self._team.take
+        return _read(self.folder / self.find(which).name, only, device, take)
 
     def newest_sound(self) -> tuple[Entry, list[str]]:
         """The newest checkpoint whose files are what they were when it was saved, and what is wrong with newer ones.
@@ -305,19 +392,58 @@ class Checkpoints:
         name, taken = f"step-{step:06d}", {entry.name for entry in self.entries} | self._doubtful
         return next(n for n in (name, *(f"{name}.{i}" for i in range(1, len(taken) + 2))) if n not in taken)
 
-    def _write_folder(self, entry: Entry, objects: Mapping[str, Any]) -> None:
+    def _begin_folder(self, entry: Entry) -> Path:
+        """A folder aside, to be renamed when all is in it."""
+        if not self.entries or not self.folder.is_dir():
+            make_folder(self.folder)
+        self._sweep()
         aside = self.folder / f".{entry.name}.{os.getpid()}.tmp"
         aside.mkdir()
+        return aside
+
+    def _write_folder(self, aside: Path, entry: Entry, objects: Mapping[str, Apart]) -> None:
         try:
-            files = {f"{name}.pt": _write_object(aside / f"{name}.pt", state) for name, state in objects.items()}
-            manifest = {"format": FORMAT, "step": entry.step, "epoch": entry.epoch, "files": files}
-            write_synced(aside / "manifest.json", _json_text(manifest).encode())
-            sync_folder(aside)
-            os.rename(aside, self.folder / entry.name)
+            self._complete(aside, entry, _write_objects(aside, objects))
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+    def _complete(self, aside: Path, entry: Entry, files: Mapping[str, Any]) -> None:
+        """The manifest, then the name: from here on it may be named by an index."""
+        version = FORMAT_IN_PARTS if any(map(_is_part, files)) else FORMAT
+        manifest = {"format": version, "step": entry.step, "epoch": entry.epoch, "files": files}
+        write_synced(aside / "manifest.json", _json_text(manifest).encode())
+        sync_folder(aside)
+        os.rename(aside, self.folder / entry.name)
         sync_folder(self.folder)
+
+    def _write_together(
+        self, entry: Entry, objects: Mapping[str, Apart], begin: Callable[[], object], ranks: Ranks
+    ) -> bool:
+        """All ranks write their parts at once. Rank 0 makes the folder before, and completes it when all are on disk; where
+        one could not write, none of it is left. Whether this rank is the one to write the index."""
+        made: list[Path] = []
+
+        def prepare() -> str:
+            begin()
+            made.extend([self._begin_folder(entry)] if self._writes else [])
+            return str(made[0]) if made else ""
+
+        def write(aside: Path) -> dict[str, dict[str, int]]:
+            own = _write_parts(aside, ranks.position.rank, objects)
+            return own | (_write_trees(aside, objects) if self._writes else {})
+
+        try:
+            told = _all_of(ranks, prepare)
+            files = None if told is None else _all_of(ranks, lambda: write(Path(told[0])))
+            if files is None or not made:
+                return False
+            self._complete(made[0], entry, {name: facts for written in files for name, facts in written.items()})
+            return True
+        except BaseException:
+            for aside in made:
+                shutil.rmtree(aside, ignore_errors=True)
+            raise
 
     def _sweep(self) -> None:
         """Remove what the index does not name: leftovers of a killed save, and checkpoints no longer kept.
@@ -408,17 +534,47 @@ def _float_metrics(metrics: Mapping[str, float | str]) -> dict[str, float]:
 def read_checkpoint(folder: str | Path, *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
     """Read one checkpoint folder: a dictionary from object names to states, or one state with ``only``.
 
-    Raises ``CheckpointError`` when the folder is not a whole checkpoint of loopwright. Nothing in it can run code:
-    it is read with ``torch.load(weights_only=True)``.
+    Tensors that several ranks have saved in parts come back whole. Raises ``CheckpointError`` when the folder is not a whole
+    checkpoint of loopwright. Nothing in it can run code: it is read with ``torch.load(weights_only=True)``.
     """
-    folder = Path(folder)
+    return _read(Path(folder), only, device, take_whole)
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """The objects that a checkpoint holds."""
+    return [name.removesuffix(".pt") for name in _manifest_files(Path(folder)) if not _is_part(name)]
+
+
+def _read(folder: Path, only: str | None, device: str | torch.device, take: Take) -> Any:
     files = _manifest_files(folder)
-    if only is not None:
-        if f"{only}.pt" not in files:
-            held = ", ".join(name.removesuffix(".pt") for name in files)
-            raise CheckpointError(f"{folder} holds no {only!r}; it holds: {held}")
-        return _read_object(folder / f"{only}.pt", files[f"{only}.pt"], device)
-    return {name.removesuffix(".pt"): _read_object(folder / name, facts, device) for name, facts in files.items()}
+    held = [name.removesuffix(".pt") for name in files if not _is_part(name)]
+    if only is None:
+        return {name: _read_state(folder, name, files, device, take) for name in held}
+    if only not in held:
+        raise CheckpointError(f"{folder} holds no {only!r}; it holds: {', '.join(held)}")
+    return _read_state(folder, only, files, device, take)
+
+
+def _read_state(
+    folder: Path, name: str, files: Mapping[str, Mapping[str, int]], device: str | torch.device, take: Take
+) -> Any:
+    ranks = sum(file.partition(".")[0] == name for file in files) - 1
+    path = folder / f"{name}.pt"
+    found = _read_object(path, files[path.name], device)
+    if not ranks:
+        return found
+
+    def read(rank: int) -> Any:
+        part = folder / f"{name}.{rank}.pt"
+        return _read_object(part, files[part.name], "cpu", mmap=True)
+
+    def put(shape: Any, rows: Any) -> Any:
+        return take(shape, rows).to(device) if take is take_whole else take(shape, rows)
+
+    try:
+        return joined(found["tree"], found["split"], ranks, read, put)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} and its parts of {ranks} ranks do not fit together: {error}") from error
 
 
 def check_checkpoint(folder: str | Path) -> None:
@@ -439,7 +595,7 @@ def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
         sound = all(_is_name(n) and n.endswith(".pt") and _are_facts(f) for n, f in files.items())
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): use another checkpoint of this run") from None
-    if version != FORMAT or not sound:
+    if version not in (FORMAT, FORMAT_IN_PARTS) or not sound:
         raise CheckpointError(f"{path} is not a manifest of format {FORMAT}: it was written by something else")
     return files
 
@@ -463,10 +619,10 @@ def _check_file(path: Path, facts: Mapping[str, int]) -> None:
         raise CheckpointError(f"{path} does not match its checksum: it is damaged; use another one of this run")
 
 
-def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device) -> Any:
+def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device, *, mmap: bool = False) -> Any:
     _check_file(path, facts)
     try:
         check_tensor_file(path)
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds for a foreign file
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error

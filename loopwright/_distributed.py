@@ -85,6 +85,10 @@ class Ranks(Protocol):
         """What each rank says, in the order of the ranks: plain values."""
         ...
 
+    def aside(self) -> "Ranks":
+        """The same processes with a line of their own, for a thread beside the loop."""
+        ...
+
 
 class OneRank:
     """The only process."""
@@ -106,6 +110,9 @@ class OneRank:
 
     def gather(self, value: Said) -> list[Said]:
         return [value]
+
+    def aside(self) -> "OneRank":
+        return self
 
 
 class ManyRanks:
@@ -178,6 +185,13 @@ class ManyRanks:
         found: list[Any] = [None] * self.position.size
         dist.all_gather_object(found, value, group=self._group)
         return found
+
+    def aside(self) -> "ManyRanks":
+        import torch.distributed as dist
+
+        other = ManyRanks(self.position)
+        other._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        return other
 
 
 def _plain(error: BaseException) -> tuple[type[Exception], str]:

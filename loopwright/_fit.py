@@ -1,6 +1,7 @@
 """``fit``: the loop for those who want none. It is the loop of the tutorial, written with public names only."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._by_epoch import ByEpoch
-from ._checkpoints import Entry
+from ._checkpoints import Checkpoints, Entry
 from ._errors import ConfigError
 from ._record import read_metrics
 from ._resume import free_folder
 from ._run import Run
 from ._stopping import direction_of
+from ._weights import load_weights
 from .data._loader import Loader
 from .data._normalize import Normalize
 from .models._tiled_model import Tiled
@@ -97,7 +99,8 @@ def fit(
     """Train a model: exact resume, checkpoints, record and progress included.
 
     Args:
-        model: is moved to the device and trained in place; layers of it that are in evaluation mode stay so, unless all is.
+        model: is moved to the device and trained in place (with ``parallel="fsdp"`` what comes back is another one); layers
+            of it that are in evaluation mode stay so, unless all is.
         train, val: a dataset, that is anything with ``len`` and ``[index]``, a list too (a ``Loader`` is made of it); or a
             ``Loader``, a ``DataLoader`` or any other iterable of batches. ``train`` may be ``ByEpoch`` of such.
         loss: ``loss(model(*inputs), target)`` for a batch that is a tuple ending in its target, ``loss(model(batch),
@@ -167,7 +170,8 @@ def fit(
     val_loader = None if val is None else _as_loader(val, 4 * batch_size, val_transform, workers, normalize)
     watched = best if val_loader is not None else "train/loss"
     folder = Path(run) if run is not None else free_folder("runs/fit")
-    given = model
+    splits = run_options.get("parallel") == "fsdp"
+    given = copy.deepcopy(model) if splits else model  # which in the end has all weights, not a rank's part of each
     with Run(folder, **run_options) as live:
         model = live.prepare(model)
         unfreezing = None if unfreeze is None else Unfreezing(model, unfreeze)
@@ -216,7 +220,13 @@ def fit(
                 scheduler.step(*([live.value(watched)] if takes_metric(scheduler) else []))
         kept = live.checkpoints.best(best)
     step.close()
-    if average is not None and average.updates:
+    if splits:
+        ended = Checkpoints(live.checkpoints.folder).find("latest").name
+        shown = average is not None and average.updates
+        name = next(name for name, part in parts.items() if part is average) if shown else "model"
+        load_weights(given, live.checkpoints.folder / ended, name=name)
+        given.to(live.device).train(model.training)
+    elif average is not None and average.updates:
         average.copy_to(model)
     _switch(optimizer, "eval")
     return Fitted(given, live.folder, kept, read_metrics(live.folder))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ._agenda import Agenda
 from ._available import available_memory
-from ._checkpoints import Checkpoints, Entry, Mode
+from ._checkpoints import Checkpoints, Entry, Mode, names_in
 from ._cursor import Cursor, Place
 from ._distributed import Ranks
 from ._errors import CheckpointError, RunError
@@ -152,6 +152,8 @@ class Keeper:
             RunError: there is not.
         """
         need = _bytes_when_trained(self.registry)
+        if self._parallel.splits:
+            need = sum(self._ranks.gather(need))
         try:
             free = shutil.disk_usage(self._record.folder).free
         except OSError:
@@ -263,7 +265,7 @@ class Keeper:
         """All that the checkpoint holds must have been registered again."""
         if self.resumed_from is not None:
             folder = self._folder()
-            self.registry.check_complete([path.stem for path in folder.glob("*.pt")], str(folder))
+            self.registry.check_complete(names_in(folder), str(folder))
 
     def arrive(self, source: Stateful | None) -> None:
         """A resumed run is where its checkpoint was taken: from here on everything is as it was then.

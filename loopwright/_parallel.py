@@ -9,21 +9,27 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from ._distributed import Position
 from ._errors import ConfigError
+from ._sharding import Sharded
+from ._split import Rows, take_whole
+
+Kind = Literal["ddp", "fsdp"]  # a whole model on every rank, or a part of it
 
 
 class Parallel(Protocol):
     """What stands between the loop's batches and the gradients of all ranks."""
 
     together: bool  # whether other ranks wait for this one's backward pass
+    splits: bool  # whether a rank holds a part of each weight only
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model to call."""
@@ -46,12 +52,53 @@ class Parallel(Protocol):
         """Average gradients that no backward pass has reduced yet."""
         ...
 
+    def gradients(self, parameters: Iterable[Tensor]) -> list[Tensor]:
+        """Those that there are, as far as they are here."""
+        ...
+
+    def norm(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Of the whole gradient."""
+        ...
+
     def same_buffers(self, models: Iterable[nn.Module]) -> None:
         """Give every rank the buffers of rank 0."""
         ...
 
+    def gathered(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, models are called by each rank as often as it likes."""
+        ...
 
-class NotParallel:
+    def adopt(self, optimizer: Optimizer) -> None:
+        """An optimizer is registered: it shall step the parameters that the models have now."""
+        ...
+
+    def take(self, shape: Sequence[int], rows: Rows) -> Tensor:
+        """Of a tensor that a checkpoint holds in parts what this rank wants of it."""
+        ...
+
+
+class _Whole:
+    """What is the same wherever each rank has all of the model."""
+
+    splits = False
+
+    def gradients(self, parameters: Iterable[Tensor]) -> list[Tensor]:
+        return [p.grad for p in parameters if p.grad is not None]
+
+    def norm(self, parameters: Sequence[Tensor]) -> Tensor:
+        return nn.utils.get_total_norm(self.gradients(parameters))
+
+    def gathered(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def adopt(self, optimizer: Optimizer) -> None:
+        pass
+
+    def take(self, shape: Sequence[int], rows: Rows) -> Tensor:
+        return take_whole(shape, rows)
+
+
+class NotParallel(_Whole):
     """One process."""
 
     together = False
@@ -75,7 +122,7 @@ class NotParallel:
         pass
 
 
-class Replicas:
+class Replicas(_Whole):
     """A copy of each model on every rank: torch's ``DistributedDataParallel``, made to weigh short batches right.
 
     The gradient is the mean over all samples of a batch, also where ranks have different numbers of them: each rank's
@@ -215,6 +262,10 @@ class Replica(DistributedDataParallel):
         yield from self.module.named_modules(*arguments, **named)
 
 
-def parallel_of(place: Position, *, sync_batch_norm: bool = False) -> Parallel:
+def parallel_of(place: Position, kind: Kind = "ddp", *, sync_batch_norm: bool = False) -> Parallel:
     """How a model is trained where so many processes are."""
-    return NotParallel() if place.size == 1 else Replicas(place, sync_batch_norm=sync_batch_norm)
+    if kind not in get_args(Kind):
+        raise ConfigError(f"parallel must be one of {', '.join(map(repr, get_args(Kind)))}. Found: {kind!r}")
+    if place.size == 1:
+        return NotParallel()
+    return (Replicas if kind == "ddp" else Sharded)(place, sync_batch_norm=sync_batch_norm)

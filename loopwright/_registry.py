@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._errors import CheckpointError, ConfigError, NonFiniteError
+from ._split import alike, whole
 from ._state import Stateful, clean_names, load_state
 
 GRADIENTS = "gradients"
@@ -69,7 +70,7 @@ class Registry:
         """The first gradient that is not finite, in words."""
         for name, model in self.models().items():
             for parameter_name, parameter in model.named_parameters():
-                if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+                if parameter.grad is not None and not bool(whole(parameter.grad).isfinite().all()):
                     return f"of {name}.{parameter_name}"
         return "of parameters that no registered module has"
 
@@ -78,6 +79,7 @@ class Registry:
         for name, model in self.models().items():
             trained = clean_names({key: value for key, value in model.named_parameters() if value.requires_grad})
             weights = {key: states[name][key].detach() for key in trained if states[name][key].is_floating_point()}
+            weights = {key: value for key, value in weights.items() if value.numel()}  # of this rank
             if weights and not bool(nn.utils.get_total_norm(weights.values(), math.inf).isfinite()):
                 bad = next(key for key, value in weights.items() if not bool(value.isfinite().all()))
                 raise NonFiniteError(f"the weights {name}.{bad} are not finite: they were not saved")
@@ -99,7 +101,7 @@ class Registry:
                 load_state(value, state, place=place)
             else:
                 _check_length(value, state)
-                value.load_state_dict(state)
+                value.load_state_dict(_split_alike(value, state) if isinstance(value, Optimizer) else state)
             if isinstance(value, Optimizer):
                 # It did step, in an earlier life; torch's schedulers would warn of the wrong order of calls.
                 value._opt_called = True  # type: ignore[attr-defined]
@@ -117,7 +119,7 @@ class Registry:
             saved = gradients.get(name, {})
             for parameter_name, parameter in model.named_parameters():
                 gradient = saved.get(parameter_name)
-                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+                parameter.grad = None if gradient is None else alike(parameter, gradient).to(parameter.device)
 
     def check_complete(self, saved: Iterable[str], place: str) -> None:
         """Every object of a checkpoint must have been registered again."""
@@ -127,6 +129,25 @@ class Registry:
                 f"{place} also holds {', '.join(unknown)}: register the same names as when it was saved "
                 f"(registered now: {', '.join(self._objects) or 'nothing'})"
             )
+
+
+def _split_alike(optimizer: Optimizer, state: Any) -> Any:
+    """An optimizer's state with what it remembers of each parameter split as the parameter is."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if "optimizers" in state:  # several together
+        parts = [_split_alike(*pair) for pair in zip(optimizer.optimizers, state["optimizers"], strict=True)]  # type: ignore[attr-defined]
+        return {**state, "optimizers": parts}
+    if "state" not in state:
+        return state
+
+    def fitted(number: int, remembered: Mapping[str, Any]) -> dict[str, Any]:
+        own = parameters[number] if isinstance(number, int) and number < len(parameters) else None
+        return {
+            key: alike(own, value) if isinstance(value, Tensor) and (own is None or value.shape == own.shape) else value
+            for key, value in remembered.items()
+        }
+
+    return {**state, "state": {number: fitted(number, held) for number, held in state["state"].items()}}
 
 
 def _check_length(value: Any, state: Any) -> None:

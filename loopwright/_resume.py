@@ -13,7 +13,7 @@ from ._yaml import Difference, differences, read_yaml
 # Settings that do not change the weights: shown when they changed, never a reason to refuse.
 HARMLESS = frozenset({
     "workers", "save_every", "report_every", "run", "device", "resume", "keep_last", "keep_best",
-    "pictures", "trackers",
+    "pictures", "trackers", "parallel",
 })  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from ._agenda import Agenda
 from ._alarms import Alarms
 from ._capture import Captured, capture_code
-from ._checkpoints import Checkpoints, Entry, Mode
+from ._checkpoints import Checkpoints, Entry, Mode, Team
 from ._cursor import Cursor, Place
 from ._data_notes import DataNotes
 from ._device import choose_compute
@@ -37,7 +37,7 @@ from ._keeper import Keeper
 from ._ledger import Ledger
 from ._meetings import meetings_of
 from ._memory import out_of_memory_note
-from ._parallel import parallel_of
+from ._parallel import Kind, parallel_of
 from ._picture_log import PictureLog, forget_pictures
 from ._picture_rows import evenly, given_scale, scale_of_batches
 from ._progress import choose_screen
@@ -103,6 +103,9 @@ class Run:
             does nothing. See also ``loopwright replay``.
         trackers: who mirrors the record, off the loop: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, mappings with a name
             and settings, or objects: ``lw.MLflow(uri=...)``, or a ``Tracker`` of your own. See docs/trackers.md.
+        parallel: what each of several ranks holds: ``"ddp"`` the whole model, ``"fsdp"`` (torch's FSDP2) its part of every
+            weight, gradient and optimizer state, so that larger models fit; each then writes its part of a checkpoint. See
+            docs/many-gpus.md. One process has all of the model with either.
         sync_batch_norm: with several GPUs, batch norm measures the whole batch instead of each rank's part.
         progress: None shows what suits the terminal, notebook or log; False shows nothing.
 
@@ -144,6 +147,7 @@ class Run:
         deterministic: bool = False,
         nonfinite: Policy = "stop",
         trackers: Iterable[Asked] | Asked = (),
+        parallel: Kind = "ddp",
         sync_batch_norm: bool = False,
         progress: bool | None = None,
     ) -> None:
@@ -160,7 +164,7 @@ class Run:
         self.folder = Path(folder)
         self.seed = seed
         self._ranks = ranks_here()
-        self._sync_batch_norm = sync_batch_norm
+        self._parallel = parallel_of(self._ranks.position, parallel, sync_batch_norm=sync_batch_norm)
         self.compute = choose_compute(device, precision, self._ranks.position.local_rank)
         self._save_due, self._report_steps = Due(parse_spans(save_every)), _whole_steps(report_every)
         self._keep_last, self._keep_best, self._keep = keep_last, keep_best, keep
@@ -203,6 +207,8 @@ class Run:
         """In order: what the folder holds and may become, the parts, the seed, the record, then prints and signals."""
         if not self._ranks.is_main:
             self._record.cut(0)  # what it says of its life before helps nobody
+        self._check_watched()
+        self._team = Team(self._ranks.aside(), self._parallel.take) if self._parallel.splits else None
         self._open_checkpoints()
         resumes, changed, begun_with = self._ranks.from_main(self._decide)
         self._open_checkpoints()  # as rank 0 left them
@@ -231,6 +237,11 @@ class Run:
         self._signals.install()
         self._announce(changed, damaged)
         self._mirrors = Mirrors(self.folder, self._trackers, self._tell)
+
+    def _check_watched(self) -> None:
+        watched = [tracker for tracker in self._trackers if tracker.watch is not None]
+        if watched and self._parallel.splits:
+            raise ConfigError(f"{watched[0]}: watch= shows whole weights, which no rank has with parallel='fsdp'")
 
     def _check_and_write_classes(self, settings: str, resumes: bool) -> None:
         self._record.check_config(settings)
@@ -266,6 +277,7 @@ class Run:
             keep=self._keep,
             written=lambda: self._agenda.hurry(),  # so that the next boundary hears of it
             writes=self._ranks.is_main,
+            team=self._team,
         )
 
     def _decide(self) -> tuple[bool, list[Difference], tuple[int | None, bool]]:
@@ -292,7 +304,6 @@ class Run:
     def _make_parts(self) -> None:
         self._cursor, self._stopping, registry = Cursor(), Stopping(), Registry()
         self._signals = Signals()
-        self._parallel = parallel_of(self._ranks.position, sync_batch_norm=self._sync_batch_norm)
         self._agenda = Agenda(self._save_due, self._report_steps, meetings_of(self._ranks, self._signals))
         self._watch = Watch(self._nonfinite, self._cursor, blame=registry.blame, hurry=self._agenda.hurry)
         self._steppers = Steppers(self._watch, self._parallel)
@@ -324,6 +335,7 @@ class Run:
         self._next_speed = 0.0  # when a line of speed.jsonl may follow the last one
         self._rates: dict[str, float] = {}  # the learning rates of the step that is reported
         self._phase = ""  # the name of the evaluation
+        self._evaluated: Sequence[nn.Module] = ()  # in it
         self._share: tuple[int, int | None] = (0, None)  # which of how many batches an evaluation's present one is
         self._evaluation_place = Place(0, 0, 0)  # before it
         self._count, self._last = 1, False  # of the present batch: its samples, whether its loop ends with it
@@ -469,7 +481,8 @@ class Run:
         """Put a model on the device, in the memory format that suits it; the same object comes back.
 
         On several ranks it comes back wrapped, as ``DistributedDataParallel``, with the attributes, the parameters' names
-        and the state of the model: call what comes back.
+        and the state of the model: call what comes back. With ``parallel="fsdp"`` the same object comes back, and its
+        parameters are new ones, split over the ranks.
 
         Args:
             compile: also compile it with ``torch.compile``, in place, so that its parameters keep their names.
@@ -490,6 +503,7 @@ class Run:
         for name, value in objects.items():
             self._keeper.registry.add(name, value)
             if isinstance(value, Optimizer):
+                self._parallel.adopt(value)
                 scaler = torch.amp.GradScaler(self.device.type) if self.compute.precision == "fp16" else None
                 self._steppers.add(name, value, scaler)
                 self._histograms.watch(value)
@@ -677,6 +691,7 @@ class Run:
             raise RunError(f"evaluate(name={name!r}) inside another evaluate: end one before the other")
         training = [layer for model in models for layer in model.modules() if layer.training]
         self._parallel.same_buffers(models)
+        self._evaluated = models
         batch, self._count = (self._count, self._last), 1
         self._evaluation_rng = capture_rng()
         self._evaluation_place = Place(self._cursor.epoch, self._cursor.loops, 0)
@@ -921,7 +936,8 @@ class Run:
         if top_level and self._cursor.target is not None:
             self._keeper.arrive(None)
             self._evaluation_rng = capture_rng()
-        with self._display.loop(self._phase, source.length(), training=False) as speed:
+        with self._display.loop(self._phase, source.length(), training=False) as speed, self._parallel.gathered():
+            self._parallel.same_buffers(self._evaluated)  # an average that was put into them has its own on each rank
             asked, length = time.perf_counter(), source.length()
             for number, batch in enumerate(self._feed(source, 0)):
                 self._share = (number, length)

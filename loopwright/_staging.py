@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ._nested import leaves, map_nested
+from ._split import local
 
 
 class Staging:
@@ -58,13 +59,13 @@ class Staging:
 
 
 def bytes_of(tree: Any) -> int:
-    """Bytes of all tensors of a tree, each storage counted once."""
+    """Bytes of all tensors of a tree, each storage counted once; of split ones this rank's part."""
     storages = {(t.device, s.data_ptr()): s.nbytes() for t in _strided(tree) for s in [t.untyped_storage()]}
     return sum(storages.values())
 
 
 def _strided(tree: Any) -> Iterator[Tensor]:
-    return (tensor for tensor in leaves(tree, Tensor) if _is_plain(tensor))
+    return (tensor for tensor in map(local, leaves(tree, Tensor)) if _is_plain(tensor))
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ._errors import CheckpointError
+from ._split import alike
 
 
 @runtime_checkable
@@ -144,5 +145,6 @@ def load_state(
         raise CheckpointError(f"{place} does not fit the {type(module).__name__}: {report}")
     if not own:
         raise CheckpointError(f"no tensor of the {type(module).__name__} has a name like {', '.join(patterns)}")
-    module.load_state_dict({names[name]: given[name] for name in report.loaded}, strict=False)
+    fitting = {names[name]: alike(own[name], given[name]) for name in report.loaded}
+    module.load_state_dict(fitting, strict=False)
     return report

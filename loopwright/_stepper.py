@@ -84,7 +84,7 @@ class Stepper:
             self._scaler.unscale_(self._optimizer)
         if self._samples != self._first and parameters:
             torch._foreach_div_(  # type: ignore[reportPrivateImportUsage] - what torch's optimizers use
-                [p.grad for p in parameters], self._samples / self._first
+                self._parallel.gradients(parameters), self._samples / self._first
             )
         self.norm = self._clipped(parameters)
         if self._scaler:
@@ -98,7 +98,7 @@ class Stepper:
         """The norm of the whole gradient, where anybody wants to know; clipped where that was asked for."""
         if not self._watch.looks and self._clip is None:
             return None
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = self._parallel.norm(parameters)
         if self._clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
         return norm

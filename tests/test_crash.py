@@ -59,12 +59,11 @@ def unflushed(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def swept_first(self: lw.Checkpoints, entry: lw.Entry, states: dict, best: dict) -> None:
+def swept_first(self: lw.Checkpoints, entry: lw.Entry, objects: dict, best: dict, begin: Callable) -> None:
     """Removes the old before the new is there."""
     _files.make_folder(self.folder)
     self.entries = []
-    self._sweep()
-    self._write_folder(entry, states)
+    self._write_folder(self._begin_folder(entry), entry, objects)
     self._write_index([entry], self.modes)
     self.entries = [entry]
 

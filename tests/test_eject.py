@@ -421,6 +421,7 @@ OTHER = {
     "on_error": "on_error=skip", "deterministic": "deterministic=true",
     "mix": "mix=Mixup", "ema": "ema=0.9", "swa": "swa=1", "tta": "tta=true", "distill": "distill={weights: teacher}",
     "freeze": "freeze=fc", "unfreeze": "unfreeze={epoch 0: fc}", "nonfinite": "nonfinite=skip",
+    "parallel": "parallel=fsdp",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ from loopwright.reports._found import find_runs
 CLOSE = 2e-7  # of weights near 1: a sum of four floats in another order, over 18 steps
 
 
-def start(folder: Path, ranks: int, attempt: int = 0, **settings: Any) -> list[int]:
+def start(
+    folder: Path,
+    ranks: int,
+    attempt: int = 0,
+    *,
+    work: Callable[[Path, dict[str, Any]], object] = train,
+    **settings: Any,
+) -> list[int]:
     """Begin a training on so many ranks, each a process; their numbers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -36,7 +44,7 @@ def start(folder: Path, ranks: int, attempt: int = 0, **settings: Any) -> list[i
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         with open(folder / f"out-{attempt}-{rank}.txt", "w") as out, redirect_stdout(out), redirect_stderr(out):
             try:
-                train(folder / "run", settings)
+                work(folder / "run", settings)
             except BaseException:
                 traceback.print_exc()
                 raise

@@ -28,6 +28,7 @@ keys of train (key=value, or in CONFIG.yaml):
   trackers       tensorboard, mlflow, wandb, or a list of them          none
   nonfinite      a loss or gradient is NaN: stop, skip, lower_scale,  stop
                  log
+  parallel       what each of several processes has: ddp, fsdp        ddp
   task           classify, restore or segment (pairs of pictures)     classify
                  restore: inputs, targets or degrade, crops, ...: see docs/image-to-image.md
   weights, accumulate, clip, drop_last, holdout, patience, pictures, on_error, deterministic: see docs/configuration.md

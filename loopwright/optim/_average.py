@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import CheckpointError, ConfigError
+from .._split import alike, is_split, local, locals_of
 from .._state import clean_names
 
 
@@ -45,7 +46,7 @@ class Averaged(ABC):
         self._follow(floats | others)
         share = self.share()
         self.updates += 1
-        averages, weights = list(self._averages.values()), [tensor.detach() for tensor in floats.values()]
+        averages, weights = locals_of(self._averages.values()), [local(tensor).detach() for tensor in floats.values()]
         if share == 1:
             _copy(averages, weights)
         else:
@@ -114,10 +115,12 @@ class Averaged(ABC):
         _check(names, own, state["model"], type(self).__name__)
         with torch.no_grad():
             for name, tensor in zip(names, own.values(), strict=True):
-                tensor.copy_(state["model"][name])
+                local(tensor).copy_(local(alike(tensor, state["model"][name])))
         self.updates = state["updates"]
         aside = state.get("set_aside")
-        self._set_aside = None if aside is None else {k: aside[n].clone() for n, k in zip(names, own, strict=True)}
+        self._set_aside = (
+            None if aside is None else {k: alike(own[k], aside[n]).clone() for n, k in zip(names, own, strict=True)}
+        )
 
     def _present(self) -> "Tensors":
         return _tensors(self._model, self._names)
@@ -126,8 +129,12 @@ class Averaged(ABC):
         _assign(_joined(self._present()), values)
 
     def _follow(self, present: Mapping[str, Tensor]) -> None:
-        """The averages go where the model was moved to, and have its memory format there."""
+        """The averages go where the model was moved to, and have its memory format there; they are split where it is."""
         some = next(iter(self._averages))
+        if is_split(present[some]) and not is_split(self._averages[some]):
+            self._averages = {
+                name: alike(present[name], t.to(present[name].device)) for name, t in self._averages.items()
+            }
         if self._averages[some].device != present[some].device:
             self._averages = {name: _laid_like(t, present[name]) for name, t in self._averages.items()}
             self._copies = {name: _laid_like(t, present[name]) for name, t in self._copies.items()}
@@ -228,12 +235,14 @@ def _assign(into: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         missing = ", ".join(sorted(into.keys() ^ values.keys()))
         raise ConfigError(f"the model is not of the averaged one's kind: only one of them has {missing}")
     # .data: what counts changes of weights, to tell whether they are still the measured ones, must not see this.
-    _copy([into[name].data for name in values], list(values.values()))
+    _copy([local(into[name]).data for name in values], list(values.values()))
 
 
 def _copy(into: list[Tensor], values: list[Tensor]) -> None:
     if into:
-        torch._foreach_copy_(into, values)  # type: ignore[reportPrivateImportUsage] - what torch's optimizers use
+        torch._foreach_copy_(  # type: ignore[reportPrivateImportUsage] - what torch's optimizers use
+            locals_of(into), locals_of(values)
+        )
 
 
 def _check(names: list[str], own: Mapping[str, Tensor], saved: Mapping[str, Tensor], kind: str) -> None:

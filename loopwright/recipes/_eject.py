@@ -27,7 +27,7 @@ SETTINGS = frozenset({
     "data", "run", "model", "image_size", "epochs", "batch_size", "workers", "seed", "device", "precision", "save_every",
     "optimizer", "scheduler", "loss", "augment", "mix", "ema", "swa", "tta", "distill", "freeze", "unfreeze", "weights",
     "accumulate", "clip", "drop_last", "holdout", "patience", "on_error", "deterministic", "nonfinite",
-    "pictures",
+    "pictures", "parallel",
 })  # fmt: skip
 
 

@@ -37,7 +37,7 @@ LOG, VALUES = Name("run.log"), Name("losses.values")
 
 def run_line(s: CommonSettings) -> Statement:
     """How the run is opened."""
-    options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite")
+    options = unless_default(s, "save_every", "device", "precision", "deterministic", "nonfinite", "parallel")
     named: dict[str, Any] = {"classes": Name("train.classes")} if s.pictures else {}
     if isinstance(s, PictureSettings):
         named = {"classes": s.classes} if isinstance(s, SegmentSettings) else {}

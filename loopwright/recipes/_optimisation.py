@@ -98,6 +98,7 @@ def fit_options(s: CommonSettings) -> dict[str, Any]:
         "precision": s.precision,
         "deterministic": s.deterministic,
         "nonfinite": s.nonfinite,
+        "parallel": s.parallel,
         "trackers": [tracker.asked for tracker in s.trackers],
     }
 

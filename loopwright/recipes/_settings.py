@@ -14,6 +14,7 @@ from .._config import Named, Settings
 from .._device import choose_compute
 from .._errors import ConfigError
 from .._names import check_arguments
+from .._parallel import Kind
 from .._watch import Policy, check_policy
 from .._when import Limits, parse_spans
 from ..augment._by_name import find_mix
@@ -251,6 +252,7 @@ class CommonSettings(Settings):
     on_error: Literal["raise", "skip"] = "raise"  # for unreadable pictures
     deterministic: bool = False
     nonfinite: Policy = "stop"  # where a loss or gradient is NaN or infinite
+    parallel: Kind = "ddp"  # of several processes: each has the whole model, or with fsdp a part of each weight
     trackers: list[TrackerSettings] = Field(default_factory=list)  # who mirrors the record, off the loop
 
     @field_validator("trackers", mode="before")

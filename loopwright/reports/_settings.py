@@ -1,7 +1,6 @@
 """Which settings of many configurations differ, and how to call each combination of them. Knows nothing of runs."""
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -131,7 +130,7 @@ def _without_common_folder(values: Sequence[Any]) -> Sequence[Any]:
     if not all(isinstance(value, str) and "/" in value for value in there) or len(set(there)) < 2:
         return values
     parts = [value.split("/") for value in there]
-    same = len(os.path.commonprefix(parts))
+    same = len(list(itertools.takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))))
     if any(not "".join(names[same:]) for names in parts):
         return values
     return [value if value is MISSING else "/".join(value.split("/")[same:]) for value in values]
