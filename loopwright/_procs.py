@@ -7,6 +7,7 @@ run's last checkpoint.
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from ._cores import cores
@@ -42,7 +43,7 @@ def start_procs(
         nproc_per_node=procs,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        run_id=str(os.getpid()),
+        run_id=f"{os.getpid()}-{time.time_ns()}",  # no other command's: see _distributed.job
         max_restarts=restarts,
         monitor_interval=0.1,
     )
