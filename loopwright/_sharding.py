@@ -158,6 +158,10 @@ class Sharded:
         dist.all_reduce(squares)
         return (squares + _square(others, device)).sqrt().float()
 
+    def release(self) -> None:
+        """Its weights stay split: nothing else can hold what they have become."""
+        self._models.clear()
+
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def take(self, shape: Sequence[int], rows: Rows) -> Tensor:
