@@ -26,11 +26,12 @@ _SRUN = """
     sys.exit(128 - code if code < 0 else code)
 """
 _SCONTROL = """
-    import sys
+    import os, signal, sys
     if sys.argv[1:3] == ["show", "hostnames"]:
         print("n01\\nn02")
     else:
         open(BIN + "/scontrol.txt", "a").write(" ".join(sys.argv[1:]) + "\\n")
+        os.kill(os.getppid(), signal.SIGTERM)  # as SLURM ends the script of a job that it queues again
 """
 _SBATCH = """
     import sys

@@ -66,7 +66,7 @@ done
 [ -z "$watch" ] || kill "$watch"
 [ ! -s "$left" ] || status=$((128 + $(cat "$left")))
 if [ -n "$told" ] && [ "$status" -gt 128 ]; then # 0: it came to its end; others: an error, which would come again
-    again
+    again && sleep 60 # SLURM ends this script; if it ended first, SLURM could take the job for a failed one
 fi
 exit "$status"
 """
