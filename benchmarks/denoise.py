@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=2, help="pixels of the squares that are seen as one (default 2)")
     parser.add_argument("--norm", action="store_true", help="batch norm, as in the paper")
     parser.add_argument("--processor-time", action="store_true", help="minutes of processor time over the cores")
-    parser.add_argument("--batch", type=int, help="squares a step (default 32; 16 if --quick)")
+    parser.add_argument("--batch", type=int, help="squares a step (default 8)")
     parser.add_argument("--crop", type=int, default=48, help="pixels of a training square (default 48)")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--data", type=Path, default=DENOISING, help="a folder with train400, BSD68 and Set12")
@@ -63,7 +63,7 @@ def main() -> None:
     options.minutes = options.minutes or (1 if options.quick else 30)
     options.depth = options.depth or (5 if options.quick else 10)
     options.width = options.width or (12 if options.quick else 64)
-    options.batch = options.batch or (16 if options.quick else 32)
+    options.batch = options.batch or 8
     print_machine("start")
     found = [training(seed, options) for seed in range(options.seeds)]
     rows = rows_of(found, options)
