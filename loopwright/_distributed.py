@@ -5,8 +5,11 @@ of the two there is.
 """
 
 import datetime
+import functools
 import os
 import pickle
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -15,7 +18,6 @@ from ._errors import LoopwrightError, RunError
 Said = TypeVar("Said")
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
-ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 PATIENCE = datetime.timedelta(minutes=30)  # for a rank that is late
 
 
@@ -44,6 +46,15 @@ def position() -> Position:
     if not 0 <= rank < size:
         raise RunError(f"{RANK}={rank} is not below {SIZE}={size}: let torchrun set them")
     return local
+
+
+def alone() -> bool:
+    """For what one process is enough for: rank 0 becomes the only process, the others learn that they are not needed."""
+    if position().rank:
+        return False
+    for name in (RANK, SIZE, LOCAL_RANK, LOCAL_SIZE):
+        os.environ.pop(name, None)
+    return True
 
 
 def is_main() -> bool:
@@ -134,13 +145,12 @@ class ManyRanks:
         import torch
         import torch.distributed as dist
         from torch._C._distributed_c10d import PrefixStore
-        from torch.distributed.rendezvous import rendezvous
 
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             # Addresses of an attempt before lie in the store that the agent keeps: torch 2.15 would wait for the dead.
-            store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
-            store = PrefixStore(f"attempt {os.environ.get(ATTEMPT, 0)}", store)
+            store = PrefixStore(agreed_name(_store(), *self.position[:2]), _store())
+            rank, size = self.position[:2]
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
             self._opened = True
         if (found := dist.get_world_size()) != self.position.size:
@@ -192,6 +202,39 @@ class ManyRanks:
         other = ManyRanks(self.position)
         other._group = dist.new_group(backend="gloo", timeout=PATIENCE)
         return other
+
+
+@functools.cache
+def _store() -> Any:
+    """Where the ranks find each other, for the life of this process: rank 0 may be who keeps it."""
+    from torch.distributed.rendezvous import rendezvous
+
+    return next(rendezvous("env://", timeout=PATIENCE))[0]
+
+
+def agreed_name(store: Any, rank: int, size: int) -> str:
+    """A name that the ranks which are alive share and nobody used before, though dead ones left words in the store.
+
+    Agents on several machines count their attempts each for itself, so rank 0 makes the name. Each other rank says hello
+    by a word of its own, and takes the name only as the answer to that word; rank 0 answers until all have taken it.
+    """
+    own, given_up = uuid.uuid4().hex, time.monotonic() + PATIENCE.total_seconds()
+    if rank:
+        store.set(f"hello {rank}", own)
+        store.wait([f"answer to {own}"], PATIENCE)
+        name = store.get(f"answer to {own}").decode()
+        store.set(f"{rank} takes {name}", "")
+        return name
+    answered: dict[int, bytes] = {}
+    while not all(store.check([f"{other} takes {own}"]) for other in range(1, size)):
+        for other in range(1, size):
+            if store.check([f"hello {other}"]) and answered.get(other) != (word := store.get(f"hello {other}")):
+                answered[other] = word
+                store.set(f"answer to {word.decode()}", own)
+        if time.monotonic() > given_up:
+            raise RunError(f"the {size} processes did not find each other within {PATIENCE}: look at what they say")
+        time.sleep(0.005)
+    return own
 
 
 def _plain(error: BaseException) -> tuple[type[Exception], str]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -524,11 +526,18 @@ def _measured_weights(average: EMA | SWA | None, optimizer: Optimizer) -> Iterat
 
 
 def _augmented(augment: Callable[..., Any], batch: Any, live: Run) -> Any:
+    place = {"first": live.first_sample} if live.first_sample and _takes_first(augment) else {}
     if isinstance(batch, Mapping):
-        return augment(batch, seed=live.seed, step=live.global_step)
+        return augment(batch, seed=live.seed, step=live.global_step, **place)
     if not isinstance(batch, list | tuple) or len(batch) != 2:
         raise ConfigError(f"augment= needs batches of pictures and labels; this one is a {type(batch).__name__}")
-    return augment(*batch, seed=live.seed, step=live.global_step)
+    return augment(*batch, seed=live.seed, step=live.global_step, **place)
+
+
+@functools.cache
+def _takes_first(augment: Callable[..., Any]) -> bool:
+    """Whether it can be told where the part of a rank begins: a function of one's own need not know of ranks."""
+    return "first" in inspect.signature(augment).parameters
 
 
 def _names(argument: str, given: str | Sequence[str] | None) -> tuple[str, ...]:

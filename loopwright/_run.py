@@ -471,6 +471,15 @@ class Run:
         return self._cursor.step
 
     @property
+    def first_sample(self) -> int:
+        """The place of this rank's first sample in the present training batch of all ranks: 0 with one process.
+
+        For what draws for each sample by its place: ``augment(images, labels, seed=run.seed, step=run.global_step,
+        first=run.first_sample)``.
+        """
+        return Slice(*self._ranks.position[:2]).of(self._whole)[0]
+
+    @property
     def resumed(self) -> bool:
         """Whether this life goes on from a checkpoint."""
         return self._keeper.resumed_from is not None

@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ._distributed import alone
 from ._errors import LoopwrightError, NonFiniteError
 from .commands import (
     _check,
@@ -59,6 +60,7 @@ COMMANDS = (
     _ui,
     _sync,
 )  # as --help lists them
+TOGETHER = ("train", "find-lr", "fit-batch")  # what every process of torchrun takes part in; for the rest one is enough
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
+        if asked.command not in TOGETHER and not alone():
+            return 0
         return asked.function(asked)
     except LoopwrightError as error:
         sys.stdout.flush()

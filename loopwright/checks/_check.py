@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from .._distributed import ranks_here
 from .._errors import ConfigError
 from .._snapshot import Snapshot
 from ..data._loader import Loader
@@ -77,7 +79,8 @@ def check(
     mode, the learning rate, and, with ``step``, gradients that are not cleared.
 
     Model, optimizer, gradients, random generators and loaders are bit for bit what they were, also after an error. What
-    a dataset or a ``step`` of your own changes beside them stays changed. The model stays on its device.
+    a dataset or a ``step`` of your own changes beside them stays changed. The model stays on its device. Of several ranks
+    the first one looks, in one process, and all have its report.
 
     Args:
         model, train, val, loss, compute: as for ``fit``.
@@ -102,6 +105,28 @@ def check(
     >>> report["loss sign"].outcome
     'passed'
     """
+    model = model.module if isinstance(model, DistributedDataParallel) else model  # one process looks
+
+    def report() -> CheckReport:
+        return _report(
+            model, train, val, loss, optimizer, step, compute, augment, frozen, batch_size, transform, val_transform,
+            normalize, lr, weight_decay, seed, seconds, title, on_verdict,
+        )  # fmt: skip
+
+    ranks = ranks_here()
+    ranks.open()
+    try:
+        return ranks.from_main(report)
+    finally:
+        ranks.close()
+
+
+def _report(
+    model: nn.Module, train: Any, val: Any, loss: Any, optimizer: Any, step: Any, compute: Any, augment: bool | None,
+    frozen: Sequence[str] | None, batch_size: int, transform: Any, val_transform: Any, normalize: Any, lr: float,
+    weight_decay: float, seed: int, seconds: float, title: str, on_verdict: Callable[[Verdict], Any] | None,
+) -> CheckReport:  # fmt: skip
+    """What ``check`` gives back, of one process."""
     began = time.monotonic()
     if step is not None and not isinstance(optimizer, Optimizer):
         raise ConfigError("step= needs the optimizer that it steps: optimizer=torch.optim....")

@@ -20,7 +20,11 @@ def add(commands: Any) -> None:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from ..recipes._fit_batch import find_batch
+    from .._distributed import alone, position
 
-    find_batch(read_settings(asked.settings, TASKS), margin=asked.margin, memory_limit=asked.memory)
+    ranks = position().size
+    if alone():  # its memory is that of every rank
+        from ..recipes._fit_batch import find_batch
+
+        find_batch(read_settings(asked.settings, TASKS), margin=asked.margin, memory_limit=asked.memory, ranks=ranks)
     return 0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import CheckpointError, ConfigError
+from .._over_ranks import as_on_rank_0
 from .._split import alike, is_split, local, locals_of
 from .._state import clean_names
 
@@ -60,7 +61,7 @@ class Averaged(ABC):
         Evaluate there: ``with run.evaluate(model), ema.applied(model): ...``. Before the first ``update`` they are the
         weights that the model had when the average was made. The tensors stay the same ones, so optimizers, views and
         compiled models do not notice. A run that is stopped inside saves the training weights with the average's state,
-        and goes on exactly.
+        and goes on exactly. Of several ranks all call it: they have rank 0's buffers inside.
 
         Args:
             model: the one that was given at the start, said again so that the line can be read alone.
@@ -71,6 +72,9 @@ class Averaged(ABC):
             raise ConfigError(f"{type(self).__name__}.applied() inside applied(): the model has the averages already")
         present = _joined(self._present())
         self._follow(present)
+        buffers = {name for name, _ in self._model.named_buffers()}
+        # Ranks measure statistics on their own parts of batches; weights are the same on all.
+        as_on_rank_0(tensor for name, tensor in (self._averages | self._copies).items() if name in buffers)
         self._set_aside = {name: tensor.detach().clone() for name, tensor in present.items()}
         self._is_applied = True
         try:

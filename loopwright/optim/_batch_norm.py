@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._errors import ConfigError
+from .._over_ranks import several, summed
 
 
 @torch.no_grad()
@@ -17,6 +18,7 @@ def update_batch_norm(
     """Mean and variance of every batch-norm layer over some batches, all batches alike; how many layers there are.
 
     All other layers are in evaluation mode meanwhile, so that nothing random happens. Without batch norm no batch is read.
+    Of several ranks each reads its batches, and all are given the statistics over the batches of all.
 
     Args:
         model: its running statistics are replaced; afterwards each layer is in the mode it was in.
@@ -50,6 +52,8 @@ def update_batch_norm(
                 for norm in norms:
                     norm.reset_running_stats()
             (forward or _forward)(model, batch)
+        if several():
+            count = _joined(norms, count)
     finally:
         for layer, training in modes:
             layer.training = training
@@ -58,6 +62,21 @@ def update_batch_norm(
     if not count:
         raise ConfigError("update_batch_norm: there are no batches, so there are no statistics")
     return len(norms)
+
+
+def _joined(norms: list[_BatchNorm], count: int) -> int:
+    """Make the statistics of each rank's batches those of all batches; how many these are."""
+    total = 0
+    for norm in norms:
+        means = [stats for stats in (norm.running_mean, norm.running_var) if stats is not None]
+        sums = torch.cat([stats.double() * count for stats in means] + [means[0].new_tensor([count]).double()])
+        *parts, batches = summed(sums).split([len(stats) for stats in means] + [1])
+        total = int(batches)
+        for stats, part in zip(means, parts, strict=True):
+            stats.copy_(part / max(total, 1))
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.fill_(total)
+    return total
 
 
 def _forward(model: nn.Module, batch: Any) -> Any:

@@ -84,7 +84,9 @@ def _beginning(s: TrainSettings) -> Iterator[Line]:
 def _training(s: TrainSettings) -> Block:
     body: list[Line] = []
     if s.mix:
-        mixed = Name("mix")(IMAGES, LABELS, seed=Name("run.seed"), step=Name("run.global_step"))
+        mixed = Name("mix")(
+            IMAGES, LABELS, seed=Name("run.seed"), step=Name("run.global_step"), first=Name("run.first_sample")
+        )
         body.append(Statement("images, labels = ", mixed))
     if takes_closure(s):
         body += _closure(s)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._device import Compute, choose_compute
 from .._fit_batch import BatchFit, Tried, fit_batch
+from .._staging import bytes_of
 from .._stepper import Stepper
 from ..data._size import shown_size
 from ..models._tiled_model import Tiled
@@ -27,9 +28,14 @@ def find_batch(
     *,
     margin: float = 0.1,
     memory_limit: int | str | None = None,
+    ranks: int = 1,
     say: Callable[[str], None] = print,
 ) -> BatchFit:
-    """Try batches of the training that the settings stand for, and say each; the last line is the setting to use."""
+    """Try batches of the training that the settings stand for, and say each; the last line is the setting to use.
+
+    Of several ranks the part of one is tried, beside the second copy of the gradients in which ranks add them up; the
+    setting is for all of them together.
+    """
     compute = choose_compute(settings.device, settings.precision)
     pieces = build(settings)
     compute.place(pieces.model)
@@ -38,17 +44,21 @@ def find_batch(
         f"fit-batch  {settings.data}, {settings.model.name} at {size} px, {settings.optimizer.name}, "
         f"{compute.precision} on {compute.device}"
     )
+    buckets = [torch.empty_like(p) for p in pieces.model.parameters() if p.requires_grad and ranks > 1]
+    if ranks > 1:
+        shared = "" if compute.device.type != "cpu" else "; all of this machine share its memory, which is not counted"
+        say(f"ranks      {ranks}: tried is the part of one, with {shown_size(bytes_of(buckets))} for the sums{shared}")
     found = fit_batch(
         _Trial(settings, pieces, compute),
         start=START,
-        most=max(START, pieces.train_loader.samples),
+        most=max(START, pieces.train_loader.samples // ranks),
         margin=margin,
         device=compute.device,
         memory_limit=memory_limit,
         restore=(pieces.model, pieces.optimizer),
         on_trial=lambda tried: say(_line(tried)),
     )
-    for line in _result(settings, found, pieces.train_loader.samples):
+    for line in _result(settings, found, pieces.train_loader.samples, ranks):
         say(line)
     return found
 
@@ -108,16 +118,17 @@ def _line(tried: Tried) -> str:
     return f"tried      {tried.batch:>6} {shown_size(tried.bytes):>10}  {'fits' if tried.ok else 'too large'}"
 
 
-def _result(settings: CommonSettings, found: BatchFit, pictures: int) -> list[str]:
+def _result(settings: CommonSettings, found: BatchFit, pictures: int, ranks: int) -> list[str]:
     lines = [f"largest    {found}"]
-    if found.batch_size == pictures:
+    largest = found.batch_size * ranks
+    if found.batch_size == pictures // ranks:
         lines.append(
             "all        the whole of the training pictures fits: the speed or the accuracy decides, not the memory"
         )
-    if settings.batch_size > found.batch_size:
-        parts = -(-settings.batch_size // found.batch_size)
+    if settings.batch_size > largest:
+        parts = -(-settings.batch_size // largest)
         size = -(-settings.batch_size // parts)
         lines.append(
             f"instead    batch_size={size} accumulate={parts * settings.accumulate} for steps of {size * parts}"
         )
-    return [*lines, f"batch_size={found.batch_size}"]
+    return [*lines, f"batch_size={largest}"]
