@@ -57,24 +57,25 @@ class TimedBatches:
     alone: int
     paired: int
     bare: Iterator[None]
+    warm: int = WARM
     inside_s: float = 0.0
     _alone: Instant = Instant(0.0, 0.0, 0.0, 0)
     _paired: list[tuple[Instant, Instant]] = field(default_factory=list)
     _thread: int = field(default_factory=threading.get_ident)
 
     def __len__(self) -> int:
-        return WARM + self.alone + self.paired
+        return self.warm + self.alone + self.paired
 
     def __iter__(self) -> Iterator[Batch]:
         # A batch fetched ahead by another thread would have its bare steps timed beside the framework's, not between.
         assert threading.get_ident() == self._thread, "batches must be taken by the thread that trains"
         first_asked = time.perf_counter()
         endless = itertools.cycle(self.batches)
-        yield from itertools.islice(endless, WARM)
+        yield from itertools.islice(endless, self.warm)
         began = Instant.now()
         yield from itertools.islice(endless, self.alone)
         self._alone = Instant.now() - began
-        _take(self.bare, WARM)
+        _take(self.bare, self.warm)
         for _ in range(self.paired // CHUNK):
             first = Instant.now()
             _take(self.bare, CHUNK)

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ._as_found import AsFound
 from ._device import Compute, choose_compute
+from ._distributed import ranks_here
 from ._errors import ConfigError, NonFiniteError
 from ._feeder import Feeder
 from ._found_lr import FoundLR, Mode, judge_ramps, judge_runs, no_suggestion, rounded
@@ -24,7 +26,8 @@ from ._lr_dial import Dial
 from ._lr_tolerance import tolerance
 from ._mentioned import mentioned, modules_with
 from ._ramp import Spacing, chosen_rates, ramp
-from ._seed import sample_seed, seed_everything
+from ._seed import rank_seed, sample_seed, seed_everything
+from ._trial_ranks import TrialRanks
 from ._trial_step import FunctionStep, ModelStep, TrialStep, as_number
 from .data._borrowed import Borrowed
 from .data._source import Batch
@@ -73,6 +76,9 @@ def find_lr(
     Afterwards model, buffers, gradients, modes, optimizer, schedulers, global generators and loader are what they were,
     bit for bit, also after an error. In between the model is in training mode.
 
+    Of several ranks each takes its part of the batches; losses and gradients are those of the whole batches, and all ranks
+    are given the same suggestion. Give the model itself, or a function that calls a ``DistributedDataParallel`` of it.
+
     Args:
         trained: a model; or a function that trains on one batch, ``optimizer.step()`` included, and returns the loss: any
             loop, several optimizers, closures. The batches that it gets are on the device and normalised, as those of
@@ -96,7 +102,7 @@ def find_lr(
             needed for the model, the optimizer, what ``trained`` mentions by name, and modules that hold the
             optimizer's parameters.
         seed: of everything random in the trials: the same seed, the same suggestion.
-        on_curve: told of each ramp and run as it ends.
+        on_curve: told of each ramp and run as it ends, on rank 0.
 
     Raises:
         ConfigError: an argument is out of range, a step is none, or the loss does not fall at any rate.
@@ -112,21 +118,27 @@ def find_lr(
     _checked(mode, steps, ramps, accumulate, val_batches)
     listed = chosen_rates(rates, 1.0, 2.0, "exponential")  # wrong ones are said now
     compute = choose_compute(_device_of(optimizer), precision)
-    step = _as_step(trained, optimizer, loss, compute, clip)
+    trained = trained.module if isinstance(trained, DistributedDataParallel) else trained  # it is wrapped anew
     dial, borrowed = Dial(optimizer), Borrowed(loader)
-    found = AsFound(_states(trained, optimizer, val, restore))
-    search = _Search(step, dial, borrowed, found, compute, seed, accumulate, on_curve)
-    dial.hold()
-    try:
-        search.validate = _as_validation(val, val_batches, step, compute, seed)
-        if mode == "runs":
-            return search.runs(listed if not isinstance(rates, int) else rates, low, high, steps or RUN_STEPS, spacing)
-        return search.ramps(ramps, low, high, steps, spacing)
-    finally:
-        dial.let_go()
-        found.put_back()
-        borrowed.give_back()
-        found.check()
+    with TrialRanks(ranks_here()) as ranks:
+        found = AsFound(_states(trained, optimizer, val, restore))
+        dial.hold()
+        try:
+            step = _as_step(trained, optimizer, loss, compute, clip, ranks)
+            # Ranks begin with rank 0's weights, and have their own ones back in the end.
+            start = AsFound(found.objects) if ranks.several else found
+            search = _Search(step, dial, borrowed, start, compute, seed, accumulate, on_curve, ranks)
+            search.validate = _as_validation(val, val_batches, step, compute, seed, ranks)
+            if mode == "runs":
+                return search.runs(
+                    listed if not isinstance(rates, int) else rates, low, high, steps or RUN_STEPS, spacing
+                )
+            return search.ramps(ramps, low, high, steps, spacing)
+        finally:
+            dial.let_go()
+            found.put_back()
+            borrowed.give_back()
+            found.check()
 
 
 class _Search:
@@ -144,10 +156,12 @@ class _Search:
         seed: int,
         accumulate: int,
         on_curve: Callable[[LRCurve], Any] | None,
+        ranks: TrialRanks,
     ) -> None:
         self._step, self._dial, self._borrowed, self._found = step, dial, borrowed, found
-        self._feeder, self._seed, self._accumulate = Feeder(compute), seed, accumulate
-        self._on_curve = on_curve or (lambda curve: None)
+        self._feeder, self._seed, self._accumulate = Feeder(compute, ranks.part), seed, accumulate
+        self._ranks = ranks
+        self._on_curve = on_curve if on_curve is not None and not ranks.position.rank else lambda curve: None
         self._tolerance = tolerance(found.objects)
         self._numbers = itertools.count()
 
@@ -235,7 +249,7 @@ class _Search:
         """Begin from the start; the batches of a trial. All of its randomness follows from the seed and its number."""
         self._found.put_back()
         self._found.clear_gradients()
-        seed_everything(sample_seed(self._seed, number, -1) % 2**63)
+        seed_everything(rank_seed(sample_seed(self._seed, number, -1) % 2**63, self._ranks.position.rank))
         self._step.begin()
         return self._borrowed.endless(epoch, lambda source, at: self._feeder.feed(source, at, self._seed, 0))
 
@@ -262,6 +276,7 @@ class _Search:
                 "the optimizer made no step: a function that is given in place of a model does the whole step, "
                 "optimizer.step() included; and the optimizer is the one that it steps"
             )
+        self._ranks.check_alike(self._dial.weights())
         self._on_curve(curve)
         return curve
 
@@ -319,38 +334,41 @@ def _checked(mode: str, steps: int | None, ramps: int, accumulate: int, val_batc
 
 
 def _as_step(
-    trained: Any, optimizer: Optimizer, loss: Callable[..., Tensor] | None, compute: Compute, clip: float | None
+    trained: Any,
+    optimizer: Optimizer,
+    loss: Callable[..., Tensor] | None,
+    compute: Compute,
+    clip: float | None,
+    ranks: TrialRanks,
 ) -> TrialStep:
     if isinstance(trained, nn.Module):
-        return ModelStep(trained, optimizer, loss, compute, clip)
+        return ModelStep(trained, optimizer, loss, compute, clip, ranks)
     if not callable(trained):
         raise ConfigError(f"give a model, or a function that trains on a batch. Found: a {type(trained).__name__}")
     if loss is not None or clip is not None:
         raise ConfigError("loss= and clip= are for a model: a function that trains on a batch has its own")
-    return FunctionStep(trained)
+    return FunctionStep(trained, ranks)
 
 
-def _as_validation(val: Any, count: int, step: TrialStep, compute: Compute, seed: int) -> Validate | None:
+def _as_validation(
+    val: Any, count: int, step: TrialStep, compute: Compute, seed: int, ranks: TrialRanks
+) -> Validate | None:
     if val is None:
         return None
     if callable(val) and not hasattr(val, "__iter__"):
-        return functools.partial(_called, val)
+        return lambda: ranks.mean([(as_number(val()), 1)])
     if not isinstance(step, ModelStep):
         raise ConfigError(
             "val= of a function that trains is a function, too: without arguments, it gives the validation loss"
         )
     borrowed = Borrowed(val)
     try:
-        source_batches = borrowed.once(lambda source, epoch: Feeder(compute).feed(source, epoch, seed, 0))
+        source_batches = borrowed.once(lambda source, epoch: Feeder(compute, ranks.part).feed(source, epoch, seed, 0))
         with contextlib.closing(source_batches) as batches:
             held = list(itertools.islice(batches, count))
     finally:
         borrowed.give_back()
     return functools.partial(step.validate, held)
-
-
-def _called(val: Callable[[], Any]) -> float:
-    return as_number(val())
 
 
 def _states(trained: Any, optimizer: Optimizer, val: Any, restore: Any) -> list[Any]:

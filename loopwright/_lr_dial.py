@@ -1,6 +1,6 @@
 """``Dial``: sets an optimizer's learning rate, of all groups in their proportions, whatever else would set it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -38,6 +38,11 @@ class Dial:
     def rates(self, rate: float) -> list[float]:
         """The rate of each group."""
         return [rate * ratio for ratio in self._ratios]
+
+    def weights(self) -> Iterator[Tensor]:
+        """What the optimizer trains."""
+        for group in self._optimizer.param_groups:
+            yield from group["params"]
 
     def hold(self) -> None:
         """From now on the rate that is set stands at each step."""

@@ -5,20 +5,17 @@ Training", VLDB 2020, whose implementation, torch's, does the work.
 """
 
 import contextlib
-import functools
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ._distributed import Position
 from ._errors import ConfigError
+from ._replica import Replica
 from ._sharding import Sharded
 from ._split import Rows, take_whole
 
@@ -62,6 +59,10 @@ class Parallel(Protocol):
 
     def same_buffers(self, models: Iterable[nn.Module]) -> None:
         """Give every rank the buffers of rank 0."""
+        ...
+
+    def release(self) -> None:
+        """Let go of the models: nothing of this is left at their parameters."""
         ...
 
     def gathered(self) -> contextlib.AbstractContextManager[None]:
@@ -121,6 +122,9 @@ class NotParallel(_Whole):
     def same_buffers(self, models: Iterable[nn.Module]) -> None:
         pass
 
+    def release(self) -> None:
+        pass
+
 
 class Replicas(_Whole):
     """A copy of each model on every rank: torch's ``DistributedDataParallel``, made to weigh short batches right.
@@ -145,10 +149,7 @@ class Replicas(_Whole):
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
-        with _unheard():
-            _warned_once()
-        replica = Replica(model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True)
-        replica.register_comm_hook(None, self._averaged)
+        replica = Replica(model, device)
         self._replicas.append(replica)
         return replica
 
@@ -158,6 +159,7 @@ class Replicas(_Whole):
         self._left = self._left or not reduces
         for replica in self._replicas:
             replica.require_backward_grad_sync = reduces
+            replica.weigh(self._weighed if self._factor != 1.0 else None)
 
     def share(self, samples: int, whole: int) -> tuple[int, int]:
         return samples * self._place.size, whole
@@ -173,6 +175,8 @@ class Replicas(_Whole):
                 self._left = False
 
     def reduce(self, models: Iterable[nn.Module]) -> None:
+        for replica in self._replicas:
+            replica.check_reduced()
         if not self._left:
             return
         self._left = False
@@ -187,79 +191,14 @@ class Replicas(_Whole):
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def _averaged(
-        self,
-        _: Any,
-        bucket: dist.GradBucket,  # type: ignore[reportPrivateImportUsage] - torch looks at this very name
-    ) -> torch.futures.Future[Tensor]:
-        gradients = bucket.buffer()
-        if self._factor != 1.0:
-            gradients.mul_(self._factor)
-        gradients.div_(self._place.size)
-        future = dist.all_reduce(gradients, async_op=True).get_future()  # type: ignore[union-attr]
-        return future.then(_value)
+    def release(self) -> None:
+        for replica in self._replicas:
+            replica.release()
+        self._replicas.clear()
 
-
-def _value(future: torch.futures.Future[Sequence[Tensor]]) -> Tensor:
-    return future.value()[0]
-
-
-@functools.cache
-def _warned_once() -> None:
-    """Have torch say now what it says once: that looking for unused parameters costs time. It keeps the buckets as they
-    are, which is worth it."""
-    tiny = DistributedDataParallel(nn.Linear(1, 1), find_unused_parameters=True)
-    tiny(torch.zeros(1, 1)).sum().backward()
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Nothing that is written to stderr below Python is shown."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-class Replica(DistributedDataParallel):
-    """A model on one of several ranks that is used like the model itself: its attributes, and its parameters' names.
-
-    Its buckets stay as they are first made (``find_unused_parameters``): a resumed run then adds up in the same order.
-    Buffers are rank 0's whenever a training batch goes through; in an evaluation ranks may have different numbers of
-    batches, so there nobody waits for anybody.
-    """
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        self.require_forward_param_sync = self.training and torch.is_grad_enabled()
-        return super().forward(*inputs, **named)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("module"), name)
-
-    def state_dict(self, *arguments: Any, **named: Any) -> Any:
-        return self.module.state_dict(*arguments, **named)
-
-    def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
-        return self.module.load_state_dict(*arguments, **named)
-
-    def named_parameters(self, *arguments: Any, **named: Any) -> Any:
-        return self.module.named_parameters(*arguments, **named)
-
-    def named_buffers(self, *arguments: Any, **named: Any) -> Any:
-        return self.module.named_buffers(*arguments, **named)
-
-    def named_modules(self, *arguments: Any, **named: Any) -> Any:
-        """Itself, for its mode, then the model's."""
-        yield "", self
-        yield from self.module.named_modules(*arguments, **named)
+    def _weighed(self, gradient: Tensor) -> Tensor:
+        """Of a parameter, from the present batch."""
+        return gradient if self._factor == 1.0 else gradient * self._factor
 
 
 def parallel_of(place: Position, kind: Kind = "ddp", *, sync_batch_norm: bool = False) -> Parallel:

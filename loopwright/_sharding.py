@@ -89,6 +89,9 @@ class Sharded:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
+    def release(self) -> None:
+        """Nothing holds the models but themselves."""
+
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
         """Inside, every rank has all weights, and calls of models wait for nobody."""

@@ -16,6 +16,7 @@ from ._device import Compute
 from ._errors import ConfigError
 from ._fit import own_loss, split_batch
 from ._stepper import Stepper
+from ._trial_ranks import TrialRanks
 from .data._source import Batch
 
 
@@ -27,7 +28,7 @@ class TrialStep(Protocol):
         ...
 
     def __call__(self, batches: Sequence[Batch]) -> float:
-        """Train on the batches of one step; the mean of their losses, weighted by their samples."""
+        """Train on the batches of one step; the mean of their losses, weighted by their samples, over all ranks."""
         ...
 
 
@@ -44,29 +45,33 @@ class ModelStep:
         loss: Callable[..., Tensor] | None,
         compute: Compute,
         clip: float | None,
+        ranks: TrialRanks,
     ) -> None:
-        self._model, self._optimizer, self._loss = model, optimizer, loss
-        self._compute, self._clip = compute, clip
+        self._optimizer, self._loss = optimizer, loss
+        self._compute, self._clip, self._ranks = compute, clip, ranks
         self._needs_closure = _needs_closure(optimizer)
         if self._needs_closure and compute.precision == "fp16":
             raise ConfigError(
                 f"{type(optimizer).__name__} evaluates the loss several times a step, which a scaler of fp16 gradients "
                 "cannot follow: use precision='bf16' or 'fp32'"
             )
+        self._model = ranks.parallel.wrap(model, compute.device)
 
     def begin(self) -> None:
         self._model.train()
         fp16 = self._compute.precision == "fp16"
-        self._stepper = Stepper(self._optimizer, torch.amp.GradScaler(self._compute.device.type) if fp16 else None)
+        scaler = torch.amp.GradScaler(self._compute.device.type) if fp16 else None
+        self._stepper = Stepper(self._optimizer, scaler, parallel=self._ranks.parallel)
 
     def __call__(self, batches: Sequence[Batch]) -> float:
         return self._by_closure(batches) if self._needs_closure else self._at_once(batches)
 
     def validate(self, batches: Sequence[Batch]) -> float:
         """The mean loss over the batches in evaluation mode, which is left again."""
+        self._ranks.parallel.same_buffers([self._model])
         self._model.eval()
         with torch.no_grad():
-            mean = weighted_mean([(as_number(self.loss(batch.data)), batch.samples) for batch in batches])
+            mean = self._ranks.mean([(as_number(self.loss(batch.data)), batch.samples) for batch in batches])
         self._model.train()
         return mean
 
@@ -76,31 +81,33 @@ class ModelStep:
 
     def _at_once(self, batches: Sequence[Batch]) -> float:
         losses = []
-        for batch in batches:
+        for number, batch in enumerate(batches, 1):
+            self._ranks.parallel.begin_batch(batch.samples, batch.whole, reduces=number == len(batches))
             loss = self.loss(batch.data)
-            losses.append((as_number(loss), batch.samples))
+            losses.append((self._ranks.mean([(as_number(loss), batch.samples)]), batch.whole))
             if not math.isfinite(losses[-1][0]):  # no step is made with it
                 return losses[-1][0]
-            self._stepper.add(loss, batch.samples, self._clip, None)
+            self._stepper.add(loss, batch.samples, self._clip, None, whole=batch.whole)
         self._stepper.step()
         return weighted_mean(losses)
 
     def _by_closure(self, batches: Sequence[Batch]) -> float:
         evaluations: list[float] = []
-        samples = sum(batch.samples for batch in batches)
+        whole, parallel = sum(batch.whole for batch in batches), self._ranks.parallel
 
         def closure() -> Tensor:
             self._optimizer.zero_grad()
             losses = []
-            for batch in batches:
-                loss = self.loss(batch.data) * (batch.samples / samples)
-                loss.backward()
-                losses.append(loss.detach())
+            for number, batch in enumerate(batches, 1):
+                parallel.begin_batch(batch.samples, batch.whole, reduces=number == len(batches))
+                loss = self.loss(batch.data)
+                with parallel.weighed():
+                    (loss * (parallel.share(batch.samples, whole)[0] / whole)).backward()
+                losses.append((as_number(loss), batch.samples))
             if self._clip is not None:
                 nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
-            total = torch.stack(losses).sum()
-            evaluations.append(total.item())
-            return total
+            evaluations.append(self._ranks.mean(losses))
+            return torch.tensor(evaluations[-1])
 
         self._optimizer.step(closure)  # type: ignore[arg-type] - torch says float, its optimizers take a tensor
         self._optimizer.zero_grad()
@@ -110,8 +117,8 @@ class ModelStep:
 class FunctionStep:
     """A function of somebody's own that does a whole step with a batch and returns the loss."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[[Any], Any], ranks: TrialRanks) -> None:
+        self._function, self._ranks = function, ranks
 
     def begin(self) -> None:
         pass
@@ -119,7 +126,8 @@ class FunctionStep:
     def __call__(self, batches: Sequence[Batch]) -> float:
         losses = []
         for batch in batches:
-            losses.append((as_number(self._function(batch.data)), batch.samples))
+            loss = as_number(self._function(batch.data))
+            losses.append((self._ranks.mean([(loss, batch.samples)]), batch.whole))
             if not math.isfinite(losses[-1][0]):
                 return losses[-1][0]
         return weighted_mean(losses)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .._distributed import is_main
 from ._given import TASKS, read_settings
 from ._keys import KEYS
 
@@ -36,6 +37,6 @@ def _run(asked: argparse.Namespace) -> int:
     found = find_rate(
         settings, mode=asked.mode, ramps=asked.ramps, steps=asked.steps, out=asked.out or Path("runs/find-lr")
     )
-    if asked.write and path is not None:
+    if asked.write and path is not None and is_main():
         write_rate(found, path, given)
     return 0

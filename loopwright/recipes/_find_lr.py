@@ -10,11 +10,13 @@ from typing import Any
 from torch import nn
 
 from .._device import choose_compute
+from .._distributed import is_main, position
 from .._errors import ConfigError, MissingExtra
 from .._find_lr import find_lr
 from .._found_lr import FoundLR, Mode
 from .._lr_curve import LRCurve
 from .._yaml_edit import write_number
+from ..data._slice import Slice
 from ._any_task import build, loss_of
 from ._classify import Pieces
 from ._picture_settings import PictureSettings
@@ -39,7 +41,9 @@ def find_rate(
 
     ``out`` is a folder for the curves: lr.json, and lr.png where matplotlib is installed.
     """
-    compute = choose_compute(settings.device, settings.precision)
+    if not is_main():
+        say, out = _hushed, None
+    compute = choose_compute(settings.device, settings.precision, position().local_rank)
     pieces = build(settings)
     compute.place(pieces.model)
     size = settings.last_size  # type: ignore[attr-defined] - of each task
@@ -48,7 +52,9 @@ def find_rate(
         f"batches of {settings.batch_size}, {compute.precision} on {compute.device}"
     )
     found = find_lr(
-        _WholePairs(settings, pieces) if isinstance(settings, PictureSettings) else _Whole(pieces, settings.seed),
+        _WholePairs(settings, pieces)
+        if isinstance(settings, PictureSettings)
+        else _Whole(pieces, settings.seed, Slice(*position()[:2]).of(settings.batch_size)[0]),
         pieces.optimizer,
         pieces.train_loader,
         mode=mode,
@@ -71,15 +77,16 @@ def find_rate(
 class _Whole(nn.Module):
     """The model with all that the settings put between a batch and its loss."""
 
-    def __init__(self, pieces: Pieces, seed: int) -> None:
+    def __init__(self, pieces: Pieces, seed: int, first: int) -> None:
         super().__init__()
         self.model = pieces.model
         self._augment, self._loss, self._compute = pieces.augment, pieces.loss, pieces.compute
         self._seed, self._step = seed, 0  # each trial begins with the first step
+        self._first = first  # this rank's place in a batch of all
 
     def forward(self, pictures: Any, labels: Any) -> Any:
         if self._augment is not None and self.training:
-            pictures, labels = self._augment(pictures, labels, seed=self._seed, step=self._step)
+            pictures, labels = self._augment(pictures, labels, seed=self._seed, step=self._step, first=self._first)
             self._step += 1
         if self._compute is not None:
             return self._compute(self.model, (pictures, labels))
@@ -117,6 +124,10 @@ def check_overrides(path: Path | None, overrides: Sequence[str]) -> None:
             f"--write: the rate would be found with {' '.join(others)} and used without: put that into {path} first, or "
             "leave --write out"
         )
+
+
+def _hushed(_: str) -> None:
+    """Rank 0 says it."""
 
 
 def _line(curve: LRCurve) -> str:
