@@ -50,7 +50,7 @@ class Life:
 
 
 def live(folder: Path, ranks: int, kills: int, rng: random.Random, window: float, data: Path) -> Life:
-    """Train; meanwhile kill so many ranks, each at a random moment of the time that its group would need."""
+    """Train; meanwhile kill so many ranks, each at a random moment of the first seconds of its group: its window."""
     command = [sys.executable, "-m", "loopwright", "train", f"data={data}", *SETTINGS, f"run={folder}"]
     command += [f"--procs={ranks}", f"--max-restarts={kills}"]
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,7 @@
     python -m benchmarks.rank_kills [--quick] [--json FILE] [--kills N] [--seed N]
 
 `loopwright train --procs 2 --max-restarts K`, and the same with 4, on the embedded photographs. A random rank is killed at
-a random moment of the time that its group would need, from before it has imported torch to behind its last step, or up to
-20 ms after a save has begun. torch's elastic agent ends the others and starts all again, and again the next one is killed:
+a random moment, from before it has imported torch to its last steps, or up to 20 ms after a save has begun. torch's elastic agent ends the others and starts all again, and again the next one is killed:
 several kills a training. Its end is compared with that of a training that was left alone.
 """
 
@@ -21,7 +20,8 @@ import loopwright as lw
 from benchmarks._rank_life import Death, Life, live, same_history, same_weights
 from benchmarks._table import Row, arguments, print_machine, print_matrix, versions, write_json
 
-EACH = 5  # kills a training
+EACH = 6  # kills a training
+SHARE = 0.5  # of an undisturbed training's time, in which a kill falls: the rest is the agent's, and done before
 SIZES = (2, 2, 4)  # ranks of the trainings, in turns
 
 
@@ -72,7 +72,7 @@ def kill(folder: Path, kills: int, seed: int, sizes: Sequence[int] = SIZES) -> T
                 raise RuntimeError(f"the training that nobody disturbed failed:\n{references[ranks][1].text[-3000:]}")
         reference, whole = references[ranks]
         run, asked = folder / f"killed-{len(tally.lives)}", min(EACH, kills - len(tally.deaths))
-        life = live(run, ranks, asked, rng, whole.seconds, lw.demo_photos())
+        life = live(run, ranks, asked, rng, SHARE * whole.seconds, lw.demo_photos())
         tally.add(run, reference, ranks, life)
         print(
             f"  {ranks} ranks: {len(life.deaths)} kills at steps {[death.step for death in life.deaths]}, "
