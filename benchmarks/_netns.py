@@ -1,4 +1,4 @@
-"""Two machines on one: network namespaces joined by a cable (veth). Each sees its own interface and the other's address only.
+"""Two machines on one: network namespaces joined by a cable (veth). Each sees its own interface and the other's address.
 
 Needs root and `ip` (Debian: iproute2); what runs inside needs neither.
 """

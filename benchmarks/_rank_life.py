@@ -103,7 +103,7 @@ def _kill_one(
     names = _names(folder)
     while agent.poll() is None:
         now = time.perf_counter()
-        if aim == "the clock" and now >= due or aim == "a save seen" and (now >= due and _names(folder) - names):
+        if now >= due and (aim == "the clock" or _names(folder) - names):
             time.sleep(pause if aim == "a save seen" else 0.0)
             try:
                 os.kill(group[rank], signal.SIGKILL)

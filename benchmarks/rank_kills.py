@@ -3,8 +3,9 @@
     python -m benchmarks.rank_kills [--quick] [--json FILE] [--kills N] [--seed N]
 
 `loopwright train --procs 2 --max-restarts K`, and the same with 4, on the embedded photographs. A random rank is killed at
-a random moment, from before it has imported torch to its last steps, or up to 20 ms after a save has begun. torch's elastic agent ends the others and starts all again, and again the next one is killed:
-several kills a training. Its end is compared with that of a training that was left alone.
+a random moment, from before it has imported torch to its last steps, or up to 20 ms after a save has begun. torch's elastic
+agent ends the others and starts all again, and again the next one is killed: several kills a training. Its end is compared
+with that of a training that was left alone.
 """
 
 from __future__ import annotations

@@ -60,7 +60,10 @@ def measure(models: list[str], rounds: int, cores: list[int], quick: bool) -> di
             found = measure_once(model, cores[:ranks], quick)
             results.setdefault((model, ranks), []).append(found)
             over = f"{PLAIN} {found[PLAIN]:9.0f} us a step, {OURS} {found[OURS] / found[PLAIN] - 1:+.2%}"
-            print(f"  round {number + 1}/{rounds}  {model:14}{ranks} {'ranks' if ranks > 1 else 'rank '}  {over}", flush=True)
+            print(
+                f"  round {number + 1}/{rounds}  {model:14}{ranks} {'ranks' if ranks > 1 else 'rank '}  {over}",
+                flush=True,
+            )
     return results
 
 
@@ -99,7 +102,9 @@ def rows_of(model: str, results: dict[tuple[str, int], list[Measured]]) -> list[
             )  # fmt: skip
     # Each round's loops ran in turns in the same processes: their ratio is steadier than that of their times.
     losses = [m[OURS] / m[PLAIN] - 1 for m in results[model, RANKS]]
-    rows.append(median_row(f"{MODELS[model].title}: loopwright over torch DDP, 2 ranks", OURS, [100 * x for x in losses], "%"))
+    rows.append(
+        median_row(f"{MODELS[model].title}: loopwright over torch DDP, 2 ranks", OURS, [100 * x for x in losses], "%")
+    )
     return rows
 
 

@@ -72,7 +72,10 @@ def compare(folder: Path, rng: random.Random, times: int) -> list[Row]:
                 broken, seconds, step = train(folder / f"broken-{victim}-{number}", machines, victim, rng)
                 same = same_weights(whole, broken) and same_history(whole, broken)
                 equal, steps = equal + same, [*steps, step]
-                print(f"  {title} killed after the checkpoint of step {step}: {seconds:.0f} s, same end: {same}", flush=True)
+                print(
+                    f"  {title} killed after the checkpoint of step {step}: {seconds:.0f} s, same end: {same}",
+                    flush=True,
+                )
             rows.append(
                 Row(
                     f"killed and back: {title}", "loopwright", equal, f"of {times}", equal / times, times,

@@ -37,9 +37,7 @@ class Replica(DistributedDataParallel):
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         with _unheard():
             _warned_once()
-        super().__init__(
-            model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
-        )
+        super().__init__(model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True)
         self._weighing: dict[Tensor, Any] = {}  # hooks
         self._begin_looking()
 
@@ -72,7 +70,7 @@ class Replica(DistributedDataParallel):
 
     def _begin_looking(self) -> None:
         """Ask of each parameter that is to be trained whether it is given a gradient."""
-        self._all = [parameter for parameter in self.module.parameters()]
+        self._all = list(self.module.parameters())
         self._trains = self._present()
         self._seen: set[int] = set()  # in the present batch
         self._batches, self._always = 0, True  # that gave gradients; whether to all
