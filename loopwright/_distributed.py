@@ -18,6 +18,7 @@ from ._errors import LoopwrightError, RunError
 Said = TypeVar("Said")
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
+JOB = "TORCHELASTIC_RUN_ID"
 PATIENCE = datetime.timedelta(minutes=30)  # for a rank that is late
 
 
@@ -46,6 +47,12 @@ def position() -> Position:
     if not 0 <= rank < size:
         raise RunError(f"{RANK}={rank} is not below {SIZE}={size}: let torchrun set them")
     return local
+
+
+def job() -> str | None:
+    """What all attempts of the same command are called by torch's elastic agents; None where they have no name."""
+    name = os.environ.get(JOB)
+    return None if name in (None, "", "none") else name  # "none" is what torchrun calls those that nobody named
 
 
 def alone() -> bool:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def start_procs(
         nproc_per_node=procs,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        run_id=str(os.getpid()),
+        run_id=f"{os.getpid()}-{time.time_ns()}",  # no other command's: see _distributed.job
         max_restarts=restarts,
         monitor_interval=0.1,
         signals_to_handle=_PASSED_ON,

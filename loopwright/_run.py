@@ -6,6 +6,8 @@ training is, ``_agenda`` what is due, ``_feeder`` gets the batches, ``_ledger`` 
 
 import contextlib
 import itertools
+import os
+import socket
 import sys
 import time
 import traceback
@@ -27,7 +29,7 @@ from ._cursor import Cursor, Place
 from ._data_notes import DataNotes
 from ._device import choose_compute
 from ._display import Display
-from ._distributed import ranks_here
+from ._distributed import job, ranks_here
 from ._environment import describe_environment
 from ._errors import ConfigError, LoopwrightError, RunError
 from ._examiner import Ending, Examiner, NoExaminer
@@ -228,6 +230,7 @@ class Run:
         promise = be_deterministic() if self._deterministic else None
         self._record.begin(
             {"seed": self.seed, "seeded": self._seeded, **self.compute.reasons, "deterministic": promise}
+            | ({} if job() is None else {"job": job()})
         )
         self._record.write_config(settings)
         self._describe()
@@ -283,11 +286,12 @@ class Run:
     def _decide(self) -> tuple[bool, list[Difference], tuple[int | None, bool]]:
         """Whether this life goes on from a checkpoint, which settings changed since, the seed and whether it was given."""
         state, found = self._record.state, self.checkpoints.latest is not None
-        if not decide(self.folder, state, has_checkpoint=found, resume=self._resume, overwrite=self._overwrite):
+        resume, overwrite = (True, False) if self._began_here() else (self._resume, self._overwrite)
+        if not decide(self.folder, state, has_checkpoint=found, resume=resume, overwrite=overwrite):
             if state is not None:
                 self.checkpoints.clear()  # first: a checkpoint without its record could not be gone on from
                 forget_pictures(self.folder)
-                self._record.clear(keep_lives=not self._overwrite)
+                self._record.clear(keep_lives=not overwrite)
             return False, [], (fresh_seed(), False)
         changed, harmless = changed_settings(read_settings(self.folder / CONFIG), self._settings())
         begun_with = self._record.info.get("seed")
@@ -297,6 +301,13 @@ class Run:
             refuse_changes(self.folder, changed)
         info = self._record.info
         return True, [*changed, *harmless], (info.get("seed"), bool(info.get("seeded")))
+
+    def _began_here(self) -> bool:
+        """Whether an attempt before this one of the same command left the run: it is gone on with, even from its end, where
+        a process was lost after it; and what was to be replaced has been."""
+        info = self._record.info
+        same = job() is not None and info.get("job") == job()
+        return same and (info.get("host"), info.get("pid")) != (socket.gethostname(), os.getpid())
 
     def _settings(self) -> dict[str, Any]:
         return self._config if self._config is not None else {} if self.seed is None else {"seed": self.seed}

@@ -40,6 +40,7 @@ def train(folder: Path, settings: dict) -> None:
     val = lw.Loader(Numbered(23), told["batch"], workers=0)
     options = {"save_every": told.get("save_every", "4 steps"), "report_every": "3 steps", "device": "cpu", "seed": 0}
     options["nonfinite"] = told.get("nonfinite", "stop")
+    options["overwrite"] = told.get("overwrite", False)
     torch.manual_seed(0)
     seen = open(folder.parent / f"seen-{rank}.jsonl", "a")  # noqa: SIM115
     with lw.Run(folder, **options) as run:

@@ -189,6 +189,22 @@ def test_a_run_goes_on_with_other_numbers_of_ranks(tmp_path: Path) -> None:
         )
 
 
+def test_another_attempt_of_a_command_goes_on_even_from_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank may be lost after its run has finished, and the agent starts all again; and ``overwrite`` counts once."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    trained(tmp_path, 1, overwrite=True)
+    before = (tmp_path / "run/metrics.jsonl").read_bytes(), weights(tmp_path)
+    trained(tmp_path, 1, overwrite=True)
+    assert len(lw.read_run(tmp_path / "run")["lives"]) == 1
+    trained(tmp_path, 2)
+    assert len(lw.read_run(tmp_path / "run")["lives"]) == 2
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == before[0]
+    assert all(torch.equal(tensor, before[1][name]) for name, tensor in weights(tmp_path, 1).items())
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    assert ended(start(tmp_path, 1, 7)) != [0]
+    assert "holds a finished run" in (tmp_path / "out-7-0.txt").read_text()
+
+
 def test_an_error_of_rank_0_at_the_start_is_everybodys(tmp_path: Path) -> None:
     trained(tmp_path, 1)
     assert ended(start(tmp_path, 2, 1)) != [0, 0]
