@@ -45,9 +45,9 @@ class Replica(DistributedDataParallel):
         trains = self.training and torch.is_grad_enabled()
         self.require_forward_param_sync = trains
         if trains and not torch.compiler.is_compiling():
+            self.check_reduced()
             self._look()
-        with self._explained():
-            return super().forward(*inputs, **named)
+        return super().forward(*inputs, **named)
 
     def weigh(self, change: Callable[[Tensor], Tensor] | None) -> None:
         """Have a function change what the present batch adds to each gradient; None leaves it as it is."""
@@ -74,8 +74,9 @@ class Replica(DistributedDataParallel):
         self._trains = self._present()
         self._seen: set[int] = set()  # in the present batch
         self._batches, self._always = 0, True  # that gave gradients; whether to all
+        seen = self._seen  # alone: the parameters shall not hold this replica
         self._looking = [
-            parameter.register_post_accumulate_grad_hook(lambda p: self._seen.add(id(p)))
+            parameter.register_post_accumulate_grad_hook(lambda p: seen.add(id(p)))
             for parameter in self._all
             if parameter.requires_grad
         ]
@@ -112,13 +113,8 @@ class Replica(DistributedDataParallel):
 
     def check_reduced(self) -> None:
         """``RunError`` where the last backward pass did not reduce all gradients: what was promised is not so."""
-        with self._explained():
-            self.reducer._check_reducer_finalized()
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
         try:
-            yield
+            self.reducer._check_reducer_finalized()
         except RuntimeError as error:
             if "Expected to have finished reduction" not in str(error):
                 raise
