@@ -89,6 +89,9 @@ class Sharded:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
+    def release(self) -> None:
+        """Nothing holds the models but themselves."""
+
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
         """Inside, every rank has all weights, and calls of models wait for nobody."""
@@ -157,10 +160,6 @@ class Sharded:
         squares = _square(parts, device)
         dist.all_reduce(squares)
         return (squares + _square(others, device)).sqrt().float()
-
-    def release(self) -> None:
-        """Its weights stay split: nothing else can hold what they have become."""
-        self._models.clear()
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 

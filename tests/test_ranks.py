@@ -189,7 +189,9 @@ def test_a_run_goes_on_with_other_numbers_of_ranks(tmp_path: Path) -> None:
         )
 
 
-def test_another_attempt_of_a_command_goes_on_even_from_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_attempt_of_a_command_goes_on_even_from_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rank may be lost after its run has finished, and the agent starts all again; and ``overwrite`` counts once."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
     trained(tmp_path, 1, overwrite=True)

@@ -39,7 +39,7 @@ class DnCNN(nn.Module):
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Orthogonal weights, and nearly no noise seen: measured, 26.5 dB where He's normal ones give 23.2 after the same 250
+        """Orthogonal weights, and nearly no noise seen: measured, 26.5 dB where He's normal ones give 23.2 after 250
         steps (sigma 25, without batch norm)."""
         layers = [layer for layer in self.noise if isinstance(layer, nn.Conv2d)]
         for layer in layers:
