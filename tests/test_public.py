@@ -23,7 +23,8 @@ mean_std open_data open_model open_picture pack pack_folder param_groups picture
 psnr read_checkpoint read_metrics read_run read_table record_layers replay report reproduce seed_everything
 small_resnet ssim steps_per summary sweep sync takes_metric topk_accuracy total_steps unfreeze update_batch_norm
 write_shards write_table
-AddNoise BatchJoint Blur Degrade Downscale JPEG OfTarget Perceptual Restored StoredPicture ToUnit TrainedPictures build_degradation
+AddNoise BatchJoint Blur Degrade Downscale JPEG OfTarget Perceptual Restored StoredPicture ToUnit TrainedPictures
+build_degradation
 charbonnier_loss dice_loss dncnn focal_loss gradient_loss luminance mae open_pictures_model overlay quantized read_stored
 PackedPairs Tiled restore segment ssim_loss tiled unet write_picture
 """.split()

@@ -111,7 +111,8 @@ def by_the_command(folder: Path, data: Path) -> dict[str, Tensor]:
 
     given = {
         "task": "restore", "data": str(data), "run": str(folder), "model": "test_several_pictures:mixer",
-        "inputs": {"color": "color", "gray": {"folder": "gray", "kind": "gray"}, "depth": {"folder": "depth", "kind": "raw"}},
+        "inputs": {"color": "color", "gray": {"folder": "gray", "kind": "gray"},
+                   "depth": {"folder": "depth", "kind": "raw"}},
         "targets": {"warm": "warm", "edges": {"folder": "edges", "kind": "gray"}},
         "loss": [{"name": "l1", "target": "warm"}, {"name": "l2", "target": "edges", "weight": 0.5}],
         "image_size": 16, "epochs": 2, "batch_size": 4, "workers": 0, "device": "cpu",

@@ -18,6 +18,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_resume import Interrupted, batches_of_photos, life, record
+from torch import nn
+
+import loopwright as lw
+from conftest import forked, same_bits
+from loopwright import cli
 from loopwright.trackers import _follow
 from loopwright.trackers._by_name import make_trackers
 from loopwright.trackers._events import record as framed
@@ -27,12 +33,6 @@ from loopwright.trackers._mirror import Mirror
 from loopwright.trackers._tail import Place, Tail
 from loopwright.trackers._tracker import Histogram, Lost, Picture, RunFacts, Scalars
 from loopwright.trackers._ui import choose_tool
-from test_resume import Interrupted, batches_of_photos, life, record
-from torch import nn
-
-import loopwright as lw
-from conftest import forked, same_bits
-from loopwright import cli
 
 
 class Shelf(lw.Tracker):
@@ -468,9 +468,10 @@ class TestTensorBoard:
            st.integers(0, 2**62))  # fmt: skip
     def test_the_bytes_are_those_of_tensorboards_own_writer(self, values: dict[str, float], step: int) -> None:
         pb = pytest.importorskip("tensorboard.compat.proto.event_pb2")
-        from loopwright.trackers._events import scalar, summary_event
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
+
+        from loopwright.trackers._events import scalar, summary_event
 
         try:
             names = {name.encode().decode(): value for name, value in values.items()}
