@@ -9,20 +9,28 @@ import sys
 import time
 from pathlib import Path
 
-if len(sys.argv) == 1:  # the agent: says what its process says, and starts none again
+
+def agent() -> int:
+    """Says what its process says, and starts none again."""
     os.environ["TORCHELASTIC_RUN_ID"] = "1"
-    sys.exit(subprocess.run([sys.executable, __file__, "process"]).returncode)
+    return subprocess.run([sys.executable, __file__, "process"]).returncode
 
-from loopwright._signals import Signals
 
-mode, signals = os.environ.get("MODE", ""), Signals()
-if mode != "deaf":
-    signals.install()
-Path(os.environ["READY"]).touch()
-while mode not in ("finishes", "fails") and signals.noted is None:
-    time.sleep(0.01)
-if mode == "slow":
-    time.sleep(0.5)
-signals.received = signals.noted
-signals.leave()
-sys.exit(mode == "fails")
+def process() -> int:
+    from loopwright._signals import Signals
+
+    mode, signals = os.environ.get("MODE", ""), Signals()
+    if mode != "deaf":
+        signals.install()
+    Path(os.environ["READY"]).touch()
+    while mode not in ("finishes", "fails") and signals.noted is None:
+        time.sleep(0.01)
+    if mode == "slow":
+        time.sleep(0.5)
+    signals.received = signals.noted
+    signals.leave()
+    return int(mode == "fails")
+
+
+if __name__ == "__main__":
+    sys.exit(agent() if len(sys.argv) == 1 else process())

@@ -79,7 +79,7 @@ def test_lines_without_a_host_mean_the_same_words(tmp_path: Path) -> None:
         subprocess.run(["bash", "-c", line], env={**environment, "FIRST": "n01"}, check=True)
     name = subprocess.run(["hostname", "-f"], capture_output=True, text=True).stdout.strip()
     found = [ast.literal_eval(text) for text in asked_of(tmp_path / "bin", "torchrun")]
-    assert found == [Group(2, 4, "odd name's").words(f"{host}:29400", ODD)[1:] for host in (name, "n01")]
+    assert found == [Group(2, 4, "odd name's").words(f"{host}:29400", ODD)[3:] for host in (name, "n01")]
     refused = subprocess.run(["bash", "-c", other], env=environment, capture_output=True, text=True)
     assert refused.returncode != 0 and "FIRST: is the name of the first machine" in refused.stderr
     assert len(asked_of(tmp_path / "bin", "torchrun")) == 2
@@ -237,7 +237,15 @@ def test_print_names_the_folder_that_all_share(here: Path, capsys) -> None:
     assert shlex.split(line)[-4:] == ["loopwright", "train", "a b.yaml", "run=runs/photos-small_resnet"]
     assert cli.main(["launch", "print", "a b.yaml", "run=x y", "--nodes", "2:4", "--host", "n01"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    words = ["torchrun", "--nnodes=2:4", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d"]
+    words = [
+        "env",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1",
+        "torchrun",
+        "--nnodes=2:4",
+        "--nproc-per-node=1",
+        "--max-restarts=3",
+        "--rdzv-backend=c10d",
+    ]
     words += ["--rdzv-endpoint=n01:29400", "--rdzv-id=x y", "-m", "loopwright", "train", "a b.yaml", "run=x y"]
     assert shlex.split(line) == words
 

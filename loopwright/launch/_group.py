@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from .._errors import ConfigError
 
 PORT = 29400  # torchrun's own
+_COMES_BACK = ("env", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1")  # else torch 2.15 leaves out a machine that comes back
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Group:
         ConfigError: a number that is none, or too small.
 
     >>> print(quoted(Group(2, 8, "woof").words("n01:29400", ["train", "woof.yaml", "run=/shared/woof"])))
-    torchrun --nnodes=2 --nproc-per-node=8 --max-restarts=3 --rdzv-backend=c10d --rdzv-endpoint=n01:29400 --rdzv-id=woof \
--m loopwright train woof.yaml run=/shared/woof
+    env TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun --nnodes=2 --nproc-per-node=8 --max-restarts=3 \
+--rdzv-backend=c10d --rdzv-endpoint=n01:29400 --rdzv-id=woof -m loopwright train woof.yaml run=/shared/woof
     """
 
     nodes: int | str
@@ -64,7 +65,7 @@ class Group:
             else ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={self.name}"]
         )
         size = [f"--nnodes={self.nodes}", f"--nproc-per-node={self.procs}", f"--max-restarts={self.restarts}"]
-        return [*launcher, *size, *meet, "-m", "loopwright", *arguments]
+        return [*(() if self.is_one_machine else _COMES_BACK), *launcher, *size, *meet, "-m", "loopwright", *arguments]
 
 
 def quoted(words: Sequence[str]) -> str:
