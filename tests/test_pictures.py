@@ -359,10 +359,10 @@ class TestTheRecord:
             time.sleep(0.05)
             return draw(*given, **named)
 
-        draw = _picture_log.draw
-        monkeypatch.setattr(_picture_log, "draw", slow)
+        draw = _progress_sheet.draw
+        monkeypatch.setattr(_progress_sheet, "draw", slow)
         child = forked(lambda: killed_life(tmp_path, 7))
-        monkeypatch.setattr(_picture_log, "draw", draw)
+        monkeypatch.setattr(_progress_sheet, "draw", draw)
         assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
         latest = lw.Checkpoints(tmp_path / "checkpoints").latest
         on_disk = {line["step"] for line in lines_of(tmp_path) if (tmp_path / line["file"]).exists()}
@@ -454,8 +454,8 @@ class TestBadDays:
             return draw(*given, **named)
 
         waiting: list[int] = []
-        draw = _picture_log.draw
-        monkeypatch.setattr(_picture_log, "draw", slow)
+        draw = _progress_sheet.draw
+        monkeypatch.setattr(_progress_sheet, "draw", slow)
         life(tmp_path, save_every="1 epoch")
         assert all_of(tmp_path) == whole[1]
 
