@@ -725,6 +725,7 @@ def test_the_command_makes_ramps(here: Path, capsys) -> None:
     assert code == 0 or "no learning rate can be suggested" in said.err
 
 
+@pytest.mark.slow
 def test_mixing_and_several_losses_are_part_of_what_is_tried(here: Path, capsys) -> None:
     given = ["mix=Mixup", "loss=[cross_entropy, {name: cross_entropy, label_smoothing: 0.1, log_as: smooth}]"]
     assert cli.main(["find-lr", "my.yaml", *given, "--mode", "runs", "--steps", "2"]) == 0
@@ -743,6 +744,7 @@ def test_a_rate_is_not_written_for_another_training(here: Path, capsys) -> None:
     assert Path("my.yaml").read_text() == CONFIG
 
 
+@pytest.mark.slow
 def test_a_picture_model_of_a_loader_is_found_from_start_to_end(photos: Path) -> None:
     loader = lw.Loader(
         lw.ImageFolder(photos, split="val", cache="memory"),

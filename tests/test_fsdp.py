@@ -188,6 +188,7 @@ def test_gradients_of_half_a_group_are_part_of_a_checkpoint(tmp_path: Path) -> N
     assert equal(whole, broken)
 
 
+@pytest.mark.slow
 def test_a_step_that_one_rank_cannot_take_is_left_out_by_all(tmp_path: Path) -> None:
     one = trained(tmp_path / "one", 1, nonfinite="skip", nan_at=[0, 5])
     two = trained(tmp_path / "two", 2, nonfinite="skip", nan_at=[1, 5])
@@ -196,6 +197,7 @@ def test_a_step_that_one_rank_cannot_take_is_left_out_by_all(tmp_path: Path) -> 
     assert [line["step"] for line in told] == [5]
 
 
+@pytest.mark.slow
 def test_one_call_gives_back_a_whole_model(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one", 1, work=call_fit), trained(tmp_path / "two", 2, work=call_fit)
     first, second = (torch.load(folder / "fitted.pt", weights_only=True) for folder in (one, two))
@@ -341,6 +343,7 @@ def _saved_in_parts(tmp_path: Path) -> Path:
         pytest.param(1, False, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_rank_that_is_killed_while_it_writes_leaves_no_checkpoint(
     tmp_path: Path, rank: int, background: bool
 ) -> None:

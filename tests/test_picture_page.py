@@ -1,12 +1,12 @@
 """docs/image-to-image.md can be typed as it stands: its programs run, its configurations are valid and plan a training."""
 
+import math
 import re
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import loopwright as lw
 from loopwright import cli
@@ -98,4 +98,5 @@ def test_a_newcomer_restores_and_segments(here: Path, monkeypatch: pytest.Monkey
         source = "denoise-pairs/val/noisy" if number == 0 else "shapes/val/pictures"
         assert cli.main(["predict", run, source, "--out", f"made-{number}", "--device", "cpu"]) == 0
         assert {p.name for p in Path(f"made-{number}").iterdir()} == {p.name for p in Path(source).iterdir()}
-    assert torch.isfinite(torch.tensor(lw.read_metrics("runs/denoise-pairs-unet")[-1]["val/psnr"]))
+    (psnr,) = [line["val/psnr"] for line in lw.read_metrics("runs/denoise-pairs-unet") if "val/psnr" in line]
+    assert math.isfinite(psnr)

@@ -162,6 +162,7 @@ def test_a_pack_of_pairs_is_made_once_and_a_changed_file_is_noticed(data: dict[s
 
 
 @pytest.mark.parametrize("case", ["clean", "pairs", "shapes"])
+@pytest.mark.slow
 def test_killed_for_real_it_ends_with_the_same_bits_and_record(
     case: str, data: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -269,6 +270,7 @@ def test_summary_counts_the_model_on_a_batch(config: str, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("config", TASKS, indirect=True)
+@pytest.mark.slow
 def test_find_lr_finds_a_rate_that_trains(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["find-lr", config, "--ramps", "1", "--steps", "20", "--out", str(tmp_path / "lr"), "--write"]
     assert cli.main(arguments) == 0
@@ -280,6 +282,7 @@ def test_find_lr_finds_a_rate_that_trains(config: str, tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize("config", TASKS, indirect=True)
+@pytest.mark.slow
 def test_fit_batch_tries_steps_of_squares(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fit-batch", config, "--margin", "0"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
@@ -294,6 +297,7 @@ def test_check_passes_and_says_what_it_leaves_out(config: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_check_sees_inputs_that_do_not_matter(task: str, data: dict[str, Path], tmp_path: Path) -> None:
     from loopwright.recipes._check import check_settings
 
@@ -311,6 +315,7 @@ class Blind(Watched):
 
 
 @pytest.mark.parametrize("config", TASKS, indirect=True)
+@pytest.mark.slow
 def test_doctor_measures_the_stages(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", config, "--seconds", "0.05", "--apply"]) == 0
     shown = capsys.readouterr().out
@@ -330,6 +335,7 @@ def runs(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("kind", ["torch", "onnx"])
 @pytest.mark.parametrize("name", ["restore", "unet", "segment"])
+@pytest.mark.slow
 def test_exported_programs_compute_the_same(
     name: str, kind: Any, normalize: bool, runs: dict[str, Path], tmp_path: Path
 ) -> None:

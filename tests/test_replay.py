@@ -80,6 +80,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_nan_of_the_input_is_found_with_its_samples(folder: Path) -> None:
     before = _contents(folder / "input")
     replayed = lw.replay(folder / "input", 13)
@@ -106,6 +107,7 @@ def test_a_nan_of_the_backward_pass_is_found_with_the_line_that_it_belongs_to(fo
     assert replayed.seen["made_at"].endswith(_line("torch.sqrt"))
 
 
+@pytest.mark.slow
 def test_weights_that_were_bad_before_lead_to_the_step_that_made_them_so(folder: Path) -> None:
     failed = json.loads((folder / "weights/nonfinite.json").read_text())
     assert failed["step"] == 14
