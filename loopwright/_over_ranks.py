@@ -1,10 +1,12 @@
-"""Tensors that are to be the same on all ranks, or the sum over them. Where there is one process, nothing happens."""
+"""What is to be the same on all ranks, or the sum over them. Where there is one process, nothing is exchanged."""
 
 from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from ._errors import ConfigError
 
 
 def several() -> bool:
@@ -26,3 +28,10 @@ def summed(tensor: Tensor) -> Tensor:
     if several():
         dist.all_reduce(tensor)
     return tensor
+
+
+def with_synced_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch norms that measure the batches of all ranks; ``ConfigError`` where torch has none."""
+    if device.type == "cpu":
+        raise ConfigError("sync_batch_norm=True: torch has it for GPUs only; leave it out on the CPU")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)

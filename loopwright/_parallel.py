@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ._distributed import Position
 from ._errors import ConfigError
+from ._over_ranks import as_on_rank_0, with_synced_batch_norm
 from ._replica import Replica
 from ._sharding import Sharded
 from ._split import Rows, take_whole
@@ -144,9 +145,7 @@ class Replicas(_Whole):
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         if self._sync_batch_norm:
-            if device.type == "cpu":
-                raise ConfigError("sync_batch_norm=True: torch has it for GPUs only; leave it out on the CPU")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = with_synced_batch_norm(model, device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
         replica = Replica(model, device)
@@ -187,9 +186,7 @@ class Replicas(_Whole):
                     dist.all_reduce(parameter.grad)
 
     def same_buffers(self, models: Iterable[nn.Module]) -> None:
-        for model in models:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+        as_on_rank_0(buffer for model in models for buffer in model.buffers())
 
     def release(self) -> None:
         for replica in self._replicas:

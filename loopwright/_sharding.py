@@ -16,6 +16,7 @@ from torch.optim import LBFGS, Optimizer
 
 from ._distributed import Position
 from ._errors import ConfigError
+from ._over_ranks import as_on_rank_0, with_synced_batch_norm
 from ._split import Rows, is_split, local, locals_of, split, take_whole
 
 SMALLEST_BLOCK = 100_000  # numbers, about: a message of fewer costs more than it saves
@@ -46,9 +47,7 @@ class Sharded:
         from torch.distributed.fsdp import FSDPModule, fully_shard
 
         if self._sync_batch_norm:
-            if device.type == "cpu":
-                raise ConfigError("sync_batch_norm=True: torch has it for GPUs only; leave it out on the CPU")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = with_synced_batch_norm(model, device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
         _check(model)
@@ -85,9 +84,7 @@ class Sharded:
             self.same_buffers([model])
 
     def same_buffers(self, models: Iterable[nn.Module]) -> None:
-        for model in models:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+        as_on_rank_0(buffer for model in models for buffer in model.buffers())
 
     def release(self) -> None:
         """Nothing holds the models but themselves."""

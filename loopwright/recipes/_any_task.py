@@ -11,7 +11,6 @@ from . import _classify, _restore, _segment
 from ._picture_settings import PictureSettings
 from ._settings import CommonSettings
 
-TASKS = ("classify", "restore", "segment")
 _BUILD: dict[str, Callable[[Any], Any]] = {
     "classify": _classify.build, "restore": _restore.build, "segment": _segment.build,
 }  # fmt: skip

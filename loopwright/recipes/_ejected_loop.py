@@ -47,15 +47,20 @@ def run_line(s: CommonSettings) -> Statement:
     return Statement("with ", LW.Run(Name("folder"), seed=s.seed, **named, config=config, **options), " as run:")
 
 
+def judging_lines(s: CommonSettings, best: str) -> Iterator[Line]:
+    """What follows from a validation: the best checkpoint, the end of patience, the rate of the next epoch."""
+    yield Statement("", Name("run.keep_best")(best))
+    if s.patience is not None:
+        yield Statement("", Name("run.stop_when")(best, patience=s.patience))
+    if stepped_with(s) == "epoch":
+        yield "scheduler.step()"
+    elif stepped_with(s) == "plateau":
+        yield Statement("scheduler.step(", Name("run.value")(best), ")")
+
+
 def epoch_lines(s: TrainSettings) -> Block:
     """The loop over epochs, and all that is in it."""
-    body = [*_beginning(s), _training(s), *_swa(s), _validation(s), Statement("", Name("run.keep_best")(BEST))]
-    if s.patience is not None:
-        body.append(Statement("", Name("run.stop_when")(BEST, patience=s.patience)))
-    if stepped_with(s) == "epoch":
-        body.append("scheduler.step()")
-    elif stepped_with(s) == "plateau":
-        body.append(Statement("scheduler.step(", Name("run.value")(BEST), ")"))
+    body = [*_beginning(s), _training(s), *_swa(s), _validation(s), *judging_lines(s, BEST)]
     asks = s.unfreezing is not None or grows(s) or weights_change(s) or bool(s.swa)
     return Block(Statement(f"for {'epoch' if asks else '_'} in ", Name("run.epochs")(s.epochs), ":"), body)
 

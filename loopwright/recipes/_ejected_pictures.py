@@ -8,7 +8,7 @@ from .._code import Block, Line, Name, Statement
 from ..data._degrade import find_degradation
 from ..data._normalize import Normalize
 from ..models._build import find_model, names
-from ._ejected_loop import autocast, contexts, step_lines
+from ._ejected_loop import autocast, contexts, judging_lines, step_lines
 from ._ejected_names import (
     LOSS,
     LW,
@@ -158,15 +158,8 @@ def _model(s: PairSettings) -> Any:
 
 def epoch_lines(s: PairSettings) -> Block:
     """The loop over epochs, and all that is in it."""
-    best = best_of(s)
     body: list[Line] = ["losses.at(epoch=epoch)"] if weights_change(s) else []
-    body += [_training(s), _validation(s), Statement("", Name("run.keep_best")(best))]
-    if s.patience is not None:
-        body.append(Statement("", Name("run.stop_when")(best, patience=s.patience)))
-    if stepped_with(s) == "epoch":
-        body.append("scheduler.step()")
-    elif stepped_with(s) == "plateau":
-        body.append(Statement("scheduler.step(", Name("run.value")(best), ")"))
+    body += [_training(s), _validation(s), *judging_lines(s, best_of(s))]
     name = "epoch" if weights_change(s) else "_"
     return Block(Statement(f"for {name} in ", Name("run.epochs")(s.epochs), ":"), body)
 
