@@ -9,7 +9,8 @@ from pathlib import Path
 
 from benchmarks._crash_life import RUN, Life, Mark, holds, line, line_bytes
 from loopwright import CheckpointError
-from loopwright._checkpoints import Checkpoints, check_checkpoint
+from loopwright._checkpoint import check_checkpoint
+from loopwright._checkpoints import Checkpoints
 from loopwright._files import read_json_lines
 from loopwright._record import Record
 

@@ -16,11 +16,11 @@ from unittest import mock
 import torch
 
 from benchmarks._crash_disk import Disk
-from loopwright import _checkpoints, _files
+from loopwright import _checkpoint, _checkpoints, _files
 from loopwright._checkpoints import Checkpoints, Entry
 from loopwright._record import Record
 
-MODULES = [_checkpoints, _files]
+MODULES = [_checkpoint, _checkpoints, _files]
 RUN = Path("runs", "r")  # the run's folder below the root
 SAVES = [
     (10, 0.5, False),

@@ -1,6 +1,6 @@
-"""One rank of a training of which two loops are timed in turns: a plain one, and one with a `lw.Run`.
+"""One rank of a training of which two loops are timed in turns: a plain one, and one with a `lw.Run` or a plain one again.
 
-    python -m benchmarks._rank_task MODEL quick|full FOLDER CORE
+    python -m benchmarks._rank_task MODEL quick|full ours|again FOLDER CORE
 
 Where there is more than one process, as torchrun's variables say, the plain one has torch's `DistributedDataParallel`.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import loopwright as lw
@@ -56,7 +56,7 @@ MODELS = {
 
 
 def main() -> None:
-    name, how, folder, core = sys.argv[1:]
+    name, how, who, folder, core = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})
     torch.set_num_threads(1)
     model, rank, ranks = MODELS[name], int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -66,11 +66,17 @@ def main() -> None:
               torch.randint(10, (ranks * model.batch,), generator=draw)) for _ in range(BATCHES)]  # fmt: skip
     part = slice(rank * model.batch, (rank + 1) * model.batch)
     batches = [(inputs[part], labels[part]) for inputs, labels in whole]
-    timed = TimedBatches(whole, 5, steps, _plain(model, batches), warm=model.warm)
-    _ours(model, timed, Path(folder))
+    timed = TimedBatches(whole if who == "ours" else batches, 5, steps, _plain(model, batches), warm=model.warm)
+    if who == "ours":
+        _ours(model, timed, Path(folder))
+    else:
+        if ranks > 1:
+            torch.distributed.init_process_group("gloo")
+        for _ in _plain(model, timed):
+            pass
     if not rank:
         found = timed.figures()
-        times = {"plain": found["all_bare_wall"], "loopwright": found["all_bare_wall"] + found["all_over_wall"]}
+        times = {"plain": found["all_bare_wall"], who: found["all_bare_wall"] + found["all_over_wall"]}
         Path(folder, "result.json").write_text(json.dumps(times))
 
 
@@ -80,12 +86,12 @@ def _new(model: Model) -> nn.Module:
     return made.to(memory_format=torch.channels_last) if len(model.shape) == 3 else made
 
 
-def _plain(model: Model, batches: list[tuple[Tensor, Tensor]]) -> Iterator[None]:
+def _plain(model: Model, batches: Any) -> Iterator[None]:
     """The loop as torch's tutorial has it, one step each time it is asked."""
     made = _new(model)
     wrapped = DistributedDataParallel(made) if torch.distributed.is_initialized() else made
     optimizer = new_optimizer(wrapped)
-    for inputs, labels in itertools.cycle(batches):
+    for inputs, labels in itertools.cycle(batches) if isinstance(batches, list) else batches:
         loss = F.cross_entropy(wrapped(inputs), labels)
         loss.backward()
         optimizer.step()

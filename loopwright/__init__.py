@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._by_epoch import ByEpoch as ByEpoch
+    from ._checkpoint import read_checkpoint as read_checkpoint
     from ._checkpoints import Checkpoints as Checkpoints
     from ._checkpoints import Entry as Entry
-    from ._checkpoints import read_checkpoint as read_checkpoint
     from ._config import load_config as load_config
     from ._demo import demo_photos as demo_photos
     from ._device import choose_compute as choose_compute
@@ -189,7 +189,8 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "_by_epoch": ["ByEpoch"],
-    "_checkpoints": ["Checkpoints", "Entry", "read_checkpoint"],
+    "_checkpoint": ["read_checkpoint"],
+    "_checkpoints": ["Checkpoints", "Entry"],
     "_config": ["load_config"],
     "_demo": ["demo_photos"],
     "_distributed": ["is_main"],

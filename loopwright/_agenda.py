@@ -34,6 +34,8 @@ class Agenda:
     def plan(self, cursor: Cursor, next_draw: float) -> None:
         """Look ahead from where training is. What was planned and is still to come stays as it is."""
         step = cursor.step
+        if step >= self._meetings.next_step:
+            self._meetings.ask(step, self._retry_at)
         if step >= self.next_report:
             self.next_report = (step // self._report_steps + 1) * self._report_steps
         if step >= self.next_save:
@@ -46,8 +48,10 @@ class Agenda:
 
     def meet(self, step: int, *, surely: bool = False) -> None:
         """Agree with other ranks on the time, and on what is to be obeyed, where that is due."""
+        if surely:
+            self._meetings.ask(step, self._retry_at)
         if surely or step >= self._meetings.next_step:
-            self._retry_at = self._meetings.meet(step, self._retry_at)
+            self._retry_at = self._meetings.hear(step, self._retry_at)
 
     def save_is_due(self, step: int) -> bool:
         return step >= self.next_save or self._meetings.now() >= min(

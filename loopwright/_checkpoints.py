@@ -15,9 +15,7 @@ import math
 import os
 import re
 import shutil
-import stat
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,21 +23,18 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from ._distributed import Ranks
-from ._errors import CheckpointError, LoopwrightError, RunError
-from ._files import json_text as _json_text
-from ._files import make_folder, read_json, sync_folder, write_json, write_synced
+from ._checkpoint import check_checkpoint, is_name, read_states, write_manifest, write_objects, write_parts, write_trees
+from ._distributed import Ranks, all_of
+from ._errors import CheckpointError
+from ._files import make_folder, read_json, sync_folder, write_json
 from ._split import Take, take_whole
-from ._split_states import Apart, Plan, apart, joined, local_state, plan_of
+from ._split_states import Apart, Plan, apart, local_state, plan_of
 from ._staging import Staging
 from ._state import plain_state
-from ._tensor_file import check_tensor_file
 from ._writer import Writer
 
-FORMAT = 1
-FORMAT_IN_PARTS = 2  # of the manifest of a checkpoint with parts of several ranks
+FORMAT = 1  # of the index
 _SAVED_NAME = re.compile(r"step-\d{6,}(\.\d+)?|\.step-\d{6,}(\.\d+)?\.\d+\.tmp|\.index\.json\.\d+\.tmp")
-_LONGEST_NAME = 255  # bytes
 Mode = Literal["min", "max"]
 
 
@@ -59,111 +54,6 @@ class Entry:
     epoch: float
     saved_at: float  # seconds since 1970
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-class _Checksum:
-    """A binary file that sums up what is written through it.
-
-    ``write`` never raises: torch's writer would make a ``RuntimeError`` of its own out of it. ``close`` tells.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
-        self._error: OSError | None = None
-        self.size = self.crc32 = 0
-
-    def write(self, data: bytes) -> int:
-        self.size += len(data)
-        self.crc32 = zlib.crc32(data, self.crc32)
-        if self._error is None:
-            try:
-                self._file.write(data)
-            except OSError as error:
-                self._error = error
-        return len(data)
-
-    def flush(self) -> None:
-        """Left to ``close``."""
-
-    def close(self) -> None:
-        try:
-            if self._error is not None:
-                raise self._error
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-
-
-def _write_object(path: Path, state: Any) -> dict[str, int]:
-    file = _Checksum(path)
-    try:
-        torch.save(state, file)  # type: ignore[arg-type] - all that it needs is write and flush
-    finally:
-        file.close()
-    return {"size": file.size, "crc32": file.crc32}
-
-
-def _write_objects(folder: Path, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
-    return {f"{name}.pt": _write_object(folder / f"{name}.pt", state.tree) for name, state in objects.items()}
-
-
-def _write_trees(folder: Path, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
-    """What all ranks have alike, once."""
-    trees = {
-        name: state._replace(tree={"tree": state.tree, "split": state.plan}) if state.plan else state
-        for name, state in objects.items()
-    }
-    return _write_objects(folder, trees)
-
-
-def _write_parts(folder: Path, rank: int, objects: Mapping[str, Apart]) -> dict[str, dict[str, int]]:
-    files = {f"{name}.{rank}.pt": state.parts for name, state in objects.items() if state.plan}
-    return {name: _write_object(folder / name, parts) for name, parts in files.items()}
-
-
-def _is_part(file: str) -> bool:
-    """Whether it holds the parts of a rank, such as ``model.0.pt``: names of objects have no dots."""
-    return re.fullmatch(r"[^.]+\.\d+\.pt", file) is not None
-
-
-def _all_of(ranks: Ranks, do: Callable[[], Any]) -> list[Any] | None:
-    """What each rank has done.
-
-    Where one failed, it raises its error, and so do the others; but of a disk's error only rank 0, and the others have None.
-    """
-    failure: BaseException | None = None
-    done: Any = None
-    try:
-        done = do()
-    except Exception as error:
-        failure = error
-    told = ranks.gather((done, None if failure is None else _complaint(failure)))
-    if failure is not None:
-        raise failure
-    for rank, (_, complaint) in enumerate(told):
-        if complaint is not None:
-            kind, number, message = complaint
-            if kind is not OSError:
-                raise kind(f"rank {rank}: {message}")
-            if not ranks.is_main:
-                return None
-            raise OSError(number, f"rank {rank}: {message}")
-    return [done for done, _ in told]
-
-
-def _complaint(error: Exception) -> tuple[type[Exception], int, str]:
-    if isinstance(error, OSError):
-        return OSError, error.errno or 0, error.strerror or str(error)
-    return (type(error) if isinstance(error, LoopwrightError) else RunError), 0, str(error)
-
-
-def _crc32(path: Path) -> int:
-    total = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            total = zlib.crc32(block, total)
-    return total
 
 
 class Checkpoints:
@@ -341,7 +231,7 @@ class Checkpoints:
         """
         self.settle()
         take = take_whole if self._team is None else self._team.take
-        return _read(self.folder / self.find(which).name, only, device, take)
+        return read_states(self.folder / self.find(which).name, only, device, take)
 
     def newest_sound(self) -> tuple[Entry, list[str]]:
         """The newest checkpoint whose files are what they were when it was saved, and what is wrong with newer ones.
@@ -403,17 +293,14 @@ class Checkpoints:
 
     def _write_folder(self, aside: Path, entry: Entry, objects: Mapping[str, Apart]) -> None:
         try:
-            self._complete(aside, entry, _write_objects(aside, objects))
+            self._complete(aside, entry, write_objects(aside, objects))
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
 
     def _complete(self, aside: Path, entry: Entry, files: Mapping[str, Any]) -> None:
         """The manifest, then the name: from here on it may be named by an index."""
-        version = FORMAT_IN_PARTS if any(map(_is_part, files)) else FORMAT
-        manifest = {"format": version, "step": entry.step, "epoch": entry.epoch, "files": files}
-        write_synced(aside / "manifest.json", _json_text(manifest).encode())
-        sync_folder(aside)
+        write_manifest(aside, entry.step, entry.epoch, files)
         os.rename(aside, self.folder / entry.name)
         sync_folder(self.folder)
 
@@ -430,12 +317,12 @@ class Checkpoints:
             return str(made[0]) if made else ""
 
         def write(aside: Path) -> dict[str, dict[str, int]]:
-            own = _write_parts(aside, ranks.position.rank, objects)
-            return own | (_write_trees(aside, objects) if self._writes else {})
+            own = write_parts(aside, ranks.position.rank, objects)
+            return own | (write_trees(aside, objects) if self._writes else {})
 
         try:
-            told = _all_of(ranks, prepare)
-            files = None if told is None else _all_of(ranks, lambda: write(Path(told[0])))
+            told = all_of(ranks, prepare)
+            files = None if told is None else all_of(ranks, lambda: write(Path(told[0])))
             if files is None or not made:
                 return False
             self._complete(made[0], entry, {name: facts for written in files for name, facts in written.items()})
@@ -511,7 +398,7 @@ def _json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
 def _read_entry(facts: Mapping[str, Any], folder: Path) -> Entry:
     """An entry of the index, which may be a stranger's: a name is that of a folder in this one, a number is a number."""
     entry = Entry(**{**facts, "metrics": _float_metrics(facts["metrics"])})
-    if not isinstance(entry.name, str) or not _is_name(entry.name):
+    if not isinstance(entry.name, str) or not is_name(entry.name):
         raise ValueError(f"{entry.name!r} is not the name of a checkpoint")
     if os.path.islink(folder / entry.name):
         raise ValueError(f"{entry.name} is a link: put the folder itself there")
@@ -520,109 +407,5 @@ def _read_entry(facts: Mapping[str, Any], folder: Path) -> Entry:
     return entry
 
 
-def _is_name(name: str) -> bool:
-    """Whether it is that of something in the folder itself: no way out of it, no odd bytes, nothing a terminal obeys, no
-    more than a file system takes."""
-    is_short = len(name.encode()) <= _LONGEST_NAME if name.isprintable() else False
-    return is_short and name not in ("", ".", "..") and "/" not in name and "\\" not in name
-
-
 def _float_metrics(metrics: Mapping[str, float | str]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
-
-
-def read_checkpoint(folder: str | Path, *, only: str | None = None, device: str | torch.device = "cpu") -> Any:
-    """Read one checkpoint folder: a dictionary from object names to states, or one state with ``only``.
-
-    Tensors that several ranks have saved in parts come back whole. Raises ``CheckpointError`` when the folder is not a whole
-    checkpoint of loopwright. Nothing in it can run code: it is read with ``torch.load(weights_only=True)``.
-    """
-    return _read(Path(folder), only, device, take_whole)
-
-
-def names_in(folder: str | Path) -> list[str]:
-    """The objects that a checkpoint holds."""
-    return [name.removesuffix(".pt") for name in _manifest_files(Path(folder)) if not _is_part(name)]
-
-
-def _read(folder: Path, only: str | None, device: str | torch.device, take: Take) -> Any:
-    files = _manifest_files(folder)
-    held = [name.removesuffix(".pt") for name in files if not _is_part(name)]
-    if only is None:
-        return {name: _read_state(folder, name, files, device, take) for name in held}
-    if only not in held:
-        raise CheckpointError(f"{folder} holds no {only!r}; it holds: {', '.join(held)}")
-    return _read_state(folder, only, files, device, take)
-
-
-def _read_state(
-    folder: Path, name: str, files: Mapping[str, Mapping[str, int]], device: str | torch.device, take: Take
-) -> Any:
-    ranks = sum(file.partition(".")[0] == name for file in files) - 1
-    path = folder / f"{name}.pt"
-    found = _read_object(path, files[path.name], device)
-    if not ranks:
-        return found
-
-    def read(rank: int) -> Any:
-        part = folder / f"{name}.{rank}.pt"
-        return _read_object(part, files[part.name], "cpu", mmap=True)
-
-    def put(shape: Any, rows: Any) -> Any:
-        return take(shape, rows).to(device) if take is take_whole else take(shape, rows)
-
-    try:
-        return joined(found["tree"], found["split"], ranks, read, put)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path} and its parts of {ranks} ranks do not fit together: {error}") from error
-
-
-def check_checkpoint(folder: str | Path) -> None:
-    """Compare all files with their sizes and checksums; ``CheckpointError`` names what differs. Reads no tensors."""
-    folder = Path(folder)
-    for name, facts in _manifest_files(folder).items():
-        _check_file(folder / name, facts)
-
-
-def _manifest_files(folder: Path) -> dict[str, dict[str, int]]:
-    path = folder / "manifest.json"
-    if not path.is_file():
-        state = "is not a checkpoint of loopwright: it has no manifest.json" if folder.is_dir() else "does not exist"
-        raise CheckpointError(f"{folder} {state}")
-    try:
-        manifest = read_json(path)
-        version, files = manifest["format"], dict(manifest["files"])
-        sound = all(_is_name(n) and n.endswith(".pt") and _are_facts(f) for n, f in files.items())
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): use another checkpoint of this run") from None
-    if version not in (FORMAT, FORMAT_IN_PARTS) or not sound:
-        raise CheckpointError(f"{path} is not a manifest of format {FORMAT}: it was written by something else")
-    return files
-
-
-def _are_facts(facts: Any) -> bool:
-    return isinstance(facts, dict) and all(type(facts.get(key)) is int and facts[key] >= 0 for key in ("size", "crc32"))
-
-
-def _check_file(path: Path, facts: Mapping[str, int]) -> None:
-    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-        raise CheckpointError(f"{path} is a link, or no file: what it leads to is not read; put the file itself there")
-    found = path.stat().st_size if path.exists() else None
-    if found != facts["size"]:
-        state = "is missing" if found is None else f"has {found:,} bytes and should have {facts['size']:,}"
-        raise CheckpointError(f"{path} {state}: the checkpoint is damaged; use another one of this run")
-    try:
-        found = _crc32(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}): use another checkpoint of this run") from None
-    if found != facts["crc32"]:
-        raise CheckpointError(f"{path} does not match its checksum: it is damaged; use another one of this run")
-
-
-def _read_object(path: Path, facts: Mapping[str, int], device: str | torch.device, *, mmap: bool = False) -> Any:
-    _check_file(path, facts)
-    try:
-        check_tensor_file(path)
-        return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
-    except Exception as error:  # torch raises many kinds for a foreign file
-        raise CheckpointError(f"{path} cannot be read as tensors and plain values: {error}") from error

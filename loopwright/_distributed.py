@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from ._errors import LoopwrightError, RunError
 
 Said = TypeVar("Said")
+Heard = TypeVar("Heard", covariant=True)
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
 JOB = "TORCHELASTIC_RUN_ID"
@@ -76,6 +77,19 @@ def is_main() -> bool:
     return position().rank == 0
 
 
+class Answer(Protocol[Heard]):
+    """What the ranks say, when it is needed."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether asking for it waits for nobody."""
+        ...
+
+    def get(self) -> list[Heard]:
+        """What each rank says, in the order of the ranks."""
+        ...
+
+
 class Ranks(Protocol):
     """All processes of a training, seen from one of them. Every method is called by all of them, in the same order."""
 
@@ -104,9 +118,25 @@ class Ranks(Protocol):
         """What each rank says, in the order of the ranks: plain values."""
         ...
 
+    def ask(self, value: Said) -> Answer[Said]:
+        """The same without waiting: the loop goes on, and any rank takes the answer whenever it likes."""
+        ...
+
     def aside(self) -> "Ranks":
         """The same processes with a line of their own, for a thread beside the loop."""
         ...
+
+
+class _OwnWords:
+    """All that is to be heard where nobody else is."""
+
+    is_here = True
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def get(self) -> list[Any]:
+        return [self._value]
 
 
 class OneRank:
@@ -130,6 +160,9 @@ class OneRank:
     def gather(self, value: Said) -> list[Said]:
         return [value]
 
+    def ask(self, value: Said) -> Answer[Said]:
+        return _OwnWords(value)
+
     def aside(self) -> "OneRank":
         return self
 
@@ -137,12 +170,14 @@ class OneRank:
 class ManyRanks:
     """One of several processes.
 
-    What they say goes through gloo, on the CPU, so it waits for no device and its order is that of the ranks.
+    What they say goes through gloo, on the CPU, so it waits for no device and its order is that of the ranks. That of the
+    exchanges is the order in which they were asked for: one that is on its way is ended before the next begins.
     """
 
     def __init__(self, place: Position) -> None:
         self.position = place
         self._group: Any = None
+        self._on_its_way: _Words | None = None
         self._opened = False
 
     @property
@@ -183,6 +218,7 @@ class ManyRanks:
                 pickle.dumps(told)
             except BaseException as error:
                 failure, told = error, [(None, _plain(error))]
+        self._end_exchange()
         dist.broadcast_object_list(told, src=0, group=self._group)
         if failure is not None:
             raise failure
@@ -198,25 +234,17 @@ class ManyRanks:
         return done[0] if self.is_main else do()
 
     def gather(self, value: Said) -> list[Said]:
-        """In one exchange where all is short, as it is at a report or a meeting: each takes a millisecond or two by gloo."""
-        said = pickle.dumps(value)
-        found = self._exchange(said, ROOM)
-        if (longest := max(length for length, _ in found)) > ROOM:
-            found = self._exchange(said, longest)
-        return [pickle.loads(words) for _, words in found]
+        return self.ask(value).get()
 
-    def _exchange(self, said: bytes, room: int) -> list[tuple[int, bytes]]:
-        """Of each rank how many bytes it says, and as many of them as there is room for."""
-        import torch
-        import torch.distributed as dist
+    def ask(self, value: Said) -> Answer[Said]:
+        self._end_exchange()
+        self._on_its_way = words = _Words(pickle.dumps(value), self.position.size, self._group)
+        return words
 
-        sent = len(said).to_bytes(LENGTH, "little") + said[:room].ljust(room, b"\0")
-        own = torch.frombuffer(bytearray(sent), dtype=torch.uint8)
-        heard = [torch.empty_like(own) for _ in range(self.position.size)]
-        dist.all_gather(heard, own, group=self._group)
-        told = [bytes(one.numpy()) for one in heard]
-        lengths = [int.from_bytes(one[:LENGTH], "little") for one in told]
-        return [(length, one[LENGTH:][:length]) for length, one in zip(lengths, told, strict=True)]
+    def _end_exchange(self) -> None:
+        if self._on_its_way is not None:
+            self._on_its_way.end()
+            self._on_its_way = None
 
     def aside(self) -> "ManyRanks":
         import torch.distributed as dist
@@ -224,6 +252,49 @@ class ManyRanks:
         other = ManyRanks(self.position)
         other._group = dist.new_group(backend="gloo", timeout=PATIENCE)
         return other
+
+
+class _Words:
+    """An exchange: of what fits into ``ROOM`` in one collective, which takes milliseconds of waiting and little work; of
+    longer words in two."""
+
+    def __init__(self, said: bytes, ranks: int, group: Any) -> None:
+        self._said, self._ranks, self._group = said, ranks, group
+        self._words: list[bytes] | None = None
+        self._begin(ROOM)
+
+    @property
+    def is_here(self) -> bool:
+        return self._words is not None or self._work.is_completed()
+
+    def _begin(self, room: int) -> None:
+        import torch
+        import torch.distributed as dist
+
+        sent = len(self._said).to_bytes(LENGTH, "little") + self._said[:room].ljust(room, b"\0")
+        own = torch.frombuffer(bytearray(sent), dtype=torch.uint8)
+        self._heard = [torch.empty_like(own) for _ in range(self._ranks)]
+        self._work: Any = dist.all_gather(self._heard, own, group=self._group, async_op=True)
+
+    def end(self) -> list[bytes]:
+        """Wait for the words of all."""
+        if self._words is None:
+            found = self._take()
+            if (longest := max(length for length, _ in found)) > ROOM:
+                self._begin(longest)
+                found = self._take()
+            self._words = [words for _, words in found]
+        return self._words
+
+    def _take(self) -> list[tuple[int, bytes]]:
+        """Of each rank how many bytes it says, and as many of them as there was room for."""
+        self._work.wait()
+        told = [bytes(one.numpy()) for one in self._heard]
+        lengths = [int.from_bytes(one[:LENGTH], "little") for one in told]
+        return [(length, one[LENGTH:][:length]) for length, one in zip(lengths, told, strict=True)]
+
+    def get(self) -> list[Any]:
+        return [pickle.loads(words) for words in self.end()]
 
 
 @functools.cache
@@ -257,6 +328,37 @@ def agreed_name(store: Any, rank: int, size: int) -> str:
             raise RunError(f"the {size} processes did not find each other within {PATIENCE}: look at what they say")
         time.sleep(0.005)
     return own
+
+
+def all_of(ranks: Ranks, do: Callable[[], Any]) -> list[Any] | None:
+    """What each rank has done.
+
+    Where one failed, it raises its error, and so do the others; but of a disk's error only rank 0, and the others have None.
+    """
+    failure: BaseException | None = None
+    done: Any = None
+    try:
+        done = do()
+    except Exception as error:
+        failure = error
+    told = ranks.gather((done, None if failure is None else _complaint(failure)))
+    if failure is not None:
+        raise failure
+    for rank, (_, complaint) in enumerate(told):
+        if complaint is not None:
+            kind, number, message = complaint
+            if kind is not OSError:
+                raise kind(f"rank {rank}: {message}")
+            if not ranks.is_main:
+                return None
+            raise OSError(number, f"rank {rank}: {message}")
+    return [done for done, _ in told]
+
+
+def _complaint(error: Exception) -> tuple[type[Exception], int, str]:
+    if isinstance(error, OSError):
+        return OSError, error.errno or 0, error.strerror or str(error)
+    return (type(error) if isinstance(error, LoopwrightError) else RunError), 0, str(error)
 
 
 def _plain(error: BaseException) -> tuple[type[Exception], str]:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ._agenda import Agenda
 from ._available import available_memory
-from ._checkpoints import Checkpoints, Entry, Mode, names_in
+from ._checkpoint import names_in
+from ._checkpoints import Checkpoints, Entry, Mode
 from ._cursor import Cursor, Place
 from ._distributed import Ranks
 from ._errors import CheckpointError, RunError

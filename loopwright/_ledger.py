@@ -1,32 +1,74 @@
-"""``Ledger``: what was measured, when, and the lines of metrics.jsonl. Knows nothing of loops, models or screens."""
+"""``Ledger``: what was measured, when, and the lines of metrics.jsonl. Knows nothing of loops, models or screens.
 
+A report of several ranks is written when the sums of all are there, and nobody waits for them but who needs them; what
+comes after it is written after it.
+"""
+
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ._errors import ConfigError
+from ._distributed import Ranks
+from ._errors import ConfigError, NonFiniteError
 from ._files import JsonLines
-from ._meters import Meters, merged
+from ._meters import Means, Meters, merged
 from ._watch import Watch
 
 
 class Ledger:
     """Means of the training phase and of the evaluation that is going on, and the last value of every name."""
 
-    def __init__(self, lines: JsonLines, watch: Watch, gather: Callable[[Any], list[Any]]) -> None:
-        self._lines, self._watch, self._gather = lines, watch, gather
-        self._training = Meters(takes_objects=False, hear=self._hear, alarm=watch.alarm, gather=gather)
+    def __init__(self, lines: JsonLines, watch: Watch, ranks: Ranks) -> None:
+        self._lines, self._watch, self._ranks = lines, watch, ranks
+        self._training = Meters(takes_objects=False, hear=self._hear, alarm=watch.alarm, ranks=ranks)
         self.meters = self._training  # of the present phase
         self._phase = ""  # the evaluation that is going on
         self._measured: dict[str, tuple[int, float]] = {}  # name -> (step, value)
         self.shown: dict[str, float] = {}  # what was reported last
+        self._report: _Report | None = None  # that is not written yet
+        self._behind: list[dict[str, Any]] = []  # lines that come after it
 
     def report(self, step: int, epoch: int, rates: Mapping[str, float]) -> None:
-        """Write the means since the last report."""
-        means = _prefixed("train", self._training.interval())
-        self.shown = {**means, **rates}
+        """Write the means since the last report, as soon as they are there."""
+        self.settle()
+        self._report = _Report(step, epoch, self._training.interval(), rates)
+        self.look()
+        with self._settled_where_it_fails():
+            self._watch.check()
+
+    def look(self) -> None:
+        """Write the report that is not written yet, if that waits for nobody."""
+        if self._report is not None and self._report.means.are_here:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write the report that is not written yet."""
+        if self._report is None:
+            return
+        (step, epoch, means, rates), self._report = self._report, None
+        behind, self._behind = self._behind, []
+        self.shown = {**_prefixed("train", means.read()), **rates}
         self._write("steps", step, epoch, self.shown)
-        self._watch.check()
+        for line in behind:
+            self._lines.append(line)
+
+    def close(self) -> None:
+        """Write what is left, but for a report of ranks who may be gone."""
+        with contextlib.suppress(RuntimeError):
+            self.look()
+        for line in self._behind:
+            self._lines.append(line)
+
+    @contextlib.contextmanager
+    def _settled_where_it_fails(self) -> Iterator[None]:
+        """What led to an error is to be read in the record."""
+        try:
+            yield
+        except NonFiniteError:
+            with contextlib.suppress(RuntimeError):  # of the line to ranks that are gone
+                self.settle()
+            raise
 
     def end_epoch(self, step: int, epoch: int) -> None:
         """Write the means, deviations and extremes of the epoch's training."""
@@ -38,14 +80,16 @@ class Ledger:
     def check_finite(self) -> None:
         """Before a checkpoint: weights that a NaN went through must not push out the last good ones."""
         self._training.read()
-        self._watch.check()
+        with self._settled_where_it_fails():
+            self._watch.check()
 
     def note(self, kind: str, step: int, epoch: int, **facts: Any) -> None:
         """Write a line about something that is no mean."""
-        self._lines.append({"kind": kind, "step": step, "epoch": epoch, **facts})
+        line = {"kind": kind, "step": step, "epoch": epoch, **facts}
+        self._lines.append(line) if self._report is None else self._behind.append(line)
 
     def begin_evaluation(self, name: str) -> None:
-        self._phase, self.meters = name, Meters(takes_objects=True, gather=self._gather)
+        self._phase, self.meters = name, Meters(takes_objects=True, ranks=self._ranks)
 
     def end_evaluation(self, step: int, epoch: int) -> None:
         """Write the means of the evaluation."""
@@ -93,6 +137,8 @@ class Ledger:
         return self._measured.get(metric, (0, math.nan))[1]
 
     def state_dict(self) -> dict[str, Any]:
+        """Of what is written: a checkpoint and the record are those of the same moment."""
+        self.settle()
         return {"training": self._training.state_dict(), "measured": {k: list(v) for k, v in self._measured.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -110,11 +156,19 @@ class Ledger:
         return {"training": {}, "measured": state["measured"]}
 
     def _write(self, kind: str, step: int, epoch: int, values: Mapping[str, float]) -> None:
+        self.settle()
         if values:
             self._lines.append({"kind": kind, "step": step, "epoch": epoch, **values})
 
     def _hear(self, name: str, steps: Sequence[int], values: Sequence[float]) -> Sequence[bool] | None:
         return self._watch.hear(f"train/{name}", steps, values)
+
+
+class _Report(NamedTuple):
+    step: int
+    epoch: int
+    means: Means
+    rates: Mapping[str, float]
 
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from ._distributed import Answer, OneRank, Ranks
 from ._errors import ConfigError
 
 Hear = Callable[[str, Sequence[int], Sequence[float]], Sequence[bool] | None]
@@ -108,7 +109,7 @@ class Meters:
         takes_objects: whether metric objects may be logged.
         hear: told of all values of a name, with their steps, when they are read; says which of them count, None for all.
         alarm: called when a value that is not finite is logged, where that shows without waiting for a device.
-        gather: from one rank's sums to those of all ranks, in their order.
+        ranks: with whom sums are put together, in their order.
     """
 
     def __init__(
@@ -117,11 +118,12 @@ class Meters:
         takes_objects: bool,
         hear: Hear = lambda *_: None,
         alarm: Callable[[], object] = lambda: None,
-        gather: Callable[[Any], list[Any]] = lambda sums: [sums],
+        ranks: Ranks | None = None,
     ) -> None:
         self._meters: dict[str, Meter] = {}
         self._objects: dict[str, Any] = {}
-        self._takes_objects, self._hear, self._alarm, self._gather = takes_objects, hear, alarm, gather
+        self._takes_objects, self._hear, self._alarm = takes_objects, hear, alarm
+        self._ranks: Ranks = ranks or OneRank()
 
     def log(self, values: Mapping[str, Any], weight: float, step: int = 0) -> None:
         """Take one value of each name: a number, a tensor of one element, one number a sample (N,), or a metric object.
@@ -166,13 +168,13 @@ class Meters:
         """What was logged and is not read yet."""
         return {name: list(_on_host(meter.pending)) for name, meter in self._meters.items() if meter.pending}
 
-    def interval(self) -> dict[str, float]:
+    def interval(self) -> "Means":
         """Means since the last call, over all ranks."""
         self.read()
         sums = {name: meter.interval for name, meter in self._meters.items() if meter.interval.weight}
         for name in sums:
             self._meters[name].interval = _Mean()
-        return {name: mean.mean for name, mean in _together(self._gather(sums)).items()}
+        return Means(self._ranks.ask(sums))
 
     def peek(self) -> dict[str, float]:
         """Means over the phase so far, of this rank, without ending anything."""
@@ -180,7 +182,7 @@ class Meters:
 
     def so_far(self) -> dict[str, float]:
         """The same over all ranks, which all have to ask."""
-        return {name: phase.mean for name, phase in _together(self._gather(self._phases())).items()}
+        return {name: phase.mean for name, phase in _together(self._ranks.gather(self._phases())).items()}
 
     def _phases(self) -> dict[str, _Spread]:
         self.read()
@@ -191,12 +193,12 @@ class Meters:
         means, spread = {}, {}
         self.read()
         phases = {name: meter.phase for name, meter in self._meters.items()}
-        for name, sums in _together(self._gather(phases)).items():
+        for name, sums in _together(self._ranks.gather(phases)).items():
             means[name] = sums.mean
             spread |= {f"{name}.std": sums.std, f"{name}.min": sums.low, f"{name}.max": sums.high}
         for name, metric in self._objects.items():
             if hasattr(metric, "gather"):  # torchmetrics' gather by themselves
-                metric.gather(self._gather)
+                metric.gather(self._ranks.gather)
             means |= _computed(name, metric.compute())
             metric.reset()
         self._meters.clear()
@@ -212,6 +214,21 @@ class Meters:
             name: Meter(interval=_Mean(**interval), phase=_Spread(**phase)) for name, (interval, phase) in state.items()
         }
         self._objects.clear()
+
+
+class Means:
+    """Means over all ranks, as soon as their sums are here."""
+
+    def __init__(self, sums: Answer[Mapping[str, _Mean]]) -> None:
+        self._sums = sums
+
+    @property
+    def are_here(self) -> bool:
+        """Whether to read them waits for nobody."""
+        return self._sums.is_here
+
+    def read(self) -> dict[str, float]:
+        return {name: mean.mean for name, mean in _together(self._sums.get()).items()}
 
 
 def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

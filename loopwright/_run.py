@@ -318,7 +318,7 @@ class Run:
         self._agenda = Agenda(self._save_due, self._report_steps, meetings_of(self._ranks, self._signals))
         self._watch = Watch(self._nonfinite, self._cursor, blame=registry.blame, hurry=self._agenda.hurry)
         self._steppers = Steppers(self._watch, self._parallel)
-        self._ledger = Ledger(self._record.metrics, self._watch, self._ranks.gather)
+        self._ledger = Ledger(self._record.metrics, self._watch, self._ranks)
         self._alarms = Alarms(self._watch, self._ledger, self._record, self._cursor, self._tell)
         self._feeder = Feeder(self.compute, Slice(*self._ranks.position[:2]))
         self._pictures = PictureLog(self._own_folder, self._classes, self._feeder)
@@ -461,6 +461,7 @@ class Run:
         if self._deterministic:
             put_back_determinism(self._determinism)
         self._histograms.close()
+        self._ledger.close()
         self._record.update(**facts, ended=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **self._keeper.whereabouts())
         try:
             self._mirrors.close(facts["state"])
@@ -916,6 +917,7 @@ class Run:
         """Between two steps: report, save, leave, draw, as each is due; True when the loop shall end."""
         cursor, agenda = self._cursor, self._agenda
         agenda.meet(cursor.step)
+        self._ledger.look()
         self._keeper.look()
         self._examiner.look()
         self._alarms.look()

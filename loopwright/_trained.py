@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._checkpoints import Checkpoints, Entry, read_checkpoint
+from ._checkpoint import read_checkpoint
+from ._checkpoints import Checkpoints, Entry
 from ._errors import CheckpointError, DataError, LoopwrightError, RunError
 from ._files import open_unlinked, read_json, read_within
 from ._record import CHECKPOINTS, CONFIG, ENVIRONMENT, RUN, read_classes, read_run

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._checkpoints import Checkpoints, read_checkpoint
+from ._checkpoint import read_checkpoint
+from ._checkpoints import Checkpoints
 from ._errors import CheckpointError, MissingExtra
 from ._state import LoadReport, load_state
 from ._tensor_file import check_tensor_file

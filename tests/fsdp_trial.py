@@ -175,7 +175,7 @@ def change_late(folder: Path, settings: dict) -> None:
 
 def _spoil_writing(told: dict, rank: int) -> None:
     """Let a rank die, or its disk be full, in the middle of writing its parts at a step."""
-    write = _checkpoints._write_parts
+    write = _checkpoints.write_parts
 
     def spoilt(folder: Path, own: int, objects: dict) -> dict:
         step = int(folder.name.split("-")[1].split(".")[0])
@@ -187,4 +187,4 @@ def _spoil_writing(told: dict, rank: int) -> None:
             os.kill(os.getpid(), 9)
         return write(folder, own, objects)
 
-    _checkpoints._write_parts = spoilt
+    _checkpoints.write_parts = spoilt

@@ -17,7 +17,7 @@ from torch import nn
 
 import loopwright as lw
 from conftest import same_bits, tiny_model
-from loopwright import _checkpoints, _keeper
+from loopwright import _checkpoint, _keeper
 from loopwright._files import JsonLines, read_json_lines
 
 
@@ -105,7 +105,7 @@ class TestInTheBackground:
         def broken(*_: object) -> None:
             raise ZeroDivisionError("in the writer")
 
-        monkeypatch.setattr(_checkpoints, "_write_object", broken)
+        monkeypatch.setattr(_checkpoint, "_write_object", broken)
         with pytest.raises(ZeroDivisionError, match="in the writer"), self.opened(tmp_path) as run:
             self.train_on(run)
 
@@ -123,13 +123,13 @@ class TestInTheBackground:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A disk that takes nothing until the event is set."""
-    go, write = threading.Event(), _checkpoints._write_object
+    go, write = threading.Event(), _checkpoint._write_object
 
     def waiting(*args):
         assert go.wait(30)
         return write(*args)
 
-    monkeypatch.setattr(_checkpoints, "_write_object", waiting)
+    monkeypatch.setattr(_checkpoint, "_write_object", waiting)
     yield go
     go.set()
 
@@ -140,7 +140,7 @@ class TestDisks:
     def test_a_save_that_fails_is_tried_again_and_changes_nothing(
         self, tmp_path: Path, whole, monkeypatch: pytest.MonkeyPatch, capsys, number: int, background: bool
     ) -> None:
-        write, calls = _checkpoints._write_object, []
+        write, calls = _checkpoint._write_object, []
 
         def failing(path: Path, state: object) -> dict[str, int]:
             calls.append(path)
@@ -148,7 +148,7 @@ class TestDisks:
                 raise OSError(number, os.strerror(number))
             return write(path, state)
 
-        monkeypatch.setattr(_checkpoints, "_write_object", failing)
+        monkeypatch.setattr(_checkpoint, "_write_object", failing)
         model = life(tmp_path / "r", lambda: batches_of_photos(0), save_in_background=background)
         assert (same_bits(model, whole[0]), record(tmp_path / "r")) == (True, whole[1])
         printed = capsys.readouterr().out
@@ -192,7 +192,7 @@ class TestDisks:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(_checkpoints, "_write_object", full)
+        monkeypatch.setattr(_checkpoint, "_write_object", full)
         monkeypatch.setattr(_keeper, "PATIENCE", 0.2)
         with pytest.raises(lw.CheckpointError, match=r"the end of this run, step 8, could not be saved .* is none"):
             life(tmp_path / "r", lambda: batches_of_photos(0))
@@ -250,7 +250,7 @@ class TestDamage:
     def test_a_disk_that_cannot_read_the_newest_one_back(self, tmp_path: Path, whole, capsys, monkeypatch) -> None:
         with pytest.raises(Interrupted):
             life(tmp_path / "r", lambda: batches_of_photos(0), die_at=7)
-        latest, read = lw.Checkpoints(tmp_path / "r" / "checkpoints").latest, _checkpoints._crc32
+        latest, read = lw.Checkpoints(tmp_path / "r" / "checkpoints").latest, _checkpoint._crc32
         assert latest is not None
 
         def broken(path: Path) -> int:
@@ -258,7 +258,7 @@ class TestDamage:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return read(path)
 
-        monkeypatch.setattr(_checkpoints, "_crc32", broken)
+        monkeypatch.setattr(_checkpoint, "_crc32", broken)
         model = life(tmp_path / "r", lambda: batches_of_photos(0))
         assert (same_bits(model, whole[0]), record(tmp_path / "r")) == (True, whole[1])
         assert f"{latest.name}/" in (said := capsys.readouterr().out) and "Input/output error" in said

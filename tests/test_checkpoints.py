@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import loopwright as lw
-from loopwright._checkpoints import Checkpoints, read_checkpoint
+from loopwright._checkpoint import read_checkpoint
+from loopwright._checkpoints import Checkpoints
 
 
 def state(value: float) -> dict:

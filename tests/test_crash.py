@@ -15,7 +15,7 @@ from benchmarks._crash_faults import Trouble, judge_trouble, operations
 from benchmarks._crash_laws import Expected, judge
 from benchmarks._crash_life import MODULES, RUN, Life
 from benchmarks._crash_states import MISSING, State, build, cut_states, loose_ops, tree_of
-from loopwright import _checkpoints, _files
+from loopwright import _checkpoint, _checkpoints, _files
 from loopwright._files import JsonLines, read_json_lines
 
 
@@ -74,10 +74,11 @@ class TestCarelessPackages:
     @pytest.mark.parametrize(
         ("where", "name", "careless"),
         [
+            (_checkpoint, "sync_folder", nothing),
             (_checkpoints, "sync_folder", nothing),
             (_files, "sync_folder", nothing),
             (_files, "write_synced", unflushed),
-            (_checkpoints, "write_synced", unflushed),
+            (_checkpoint, "write_synced", unflushed),
         ],
     )
     def test_is_found(self, place: str, monkeypatch: pytest.MonkeyPatch, where, name: str, careless: Callable) -> None:
@@ -150,7 +151,7 @@ class TestWhatWasFound:
         saved = lw.Checkpoints(tmp_path)
         saved.save({"model": {"w": torch.ones(9)}}, step=1)
         opened = lambda path, mode: Full(open(path, mode)) if mode == "wb" else open(path, mode)  # noqa: E731, SIM115
-        monkeypatch.setattr(_checkpoints, "open", opened, raising=False)
+        monkeypatch.setattr(_checkpoint, "open", opened, raising=False)
         with pytest.raises(OSError, match="No space left"):
             saved.save({"model": {f"{i}": torch.ones(20_000) for i in range(9)}}, step=2)
         assert sorted(os.listdir(tmp_path)) == ["index.json", "step-000001"]
@@ -170,7 +171,7 @@ class TestWhatWasFound:
             "step-000002",
         )
         with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output"):
-            patched.setattr(_checkpoints, "_write_object", lambda *_: broken(tmp_path))
+            patched.setattr(_checkpoint, "_write_object", lambda *_: broken(tmp_path))
             saved.save({"model": {"w": torch.zeros(9)}}, step=2)
         assert lw.Checkpoints(tmp_path).load()["model"]["w"].sum() == 0  # a kill here finds the second one whole
         saved.save({"model": {"w": torch.full((9,), 2.0)}}, step=2)

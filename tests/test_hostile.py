@@ -25,7 +25,8 @@ from PIL import Image
 from torch import nn
 
 import loopwright as lw
-from loopwright._checkpoints import Checkpoints, read_checkpoint
+from loopwright._checkpoint import read_checkpoint
+from loopwright._checkpoints import Checkpoints
 from loopwright._files import open_regular, open_unlinked, parse_json, read_json
 from loopwright._record import Record
 from loopwright._runs import list_runs, runs_table

@@ -177,7 +177,8 @@ def _end(job: "subprocess.Popen[str]") -> None:
     """As SLURM ends a job that is queued again: all of it."""
     import psutil
 
-    for process in [*psutil.Process(job.pid).children(recursive=True), psutil.Process(job.pid)]:
+    script = psutil.Process(job.pid)
+    for process in [script, *script.children(recursive=True)]:
         process.kill()
     ended(job)
 

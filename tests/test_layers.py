@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
      "_writer", "_lock", "_gauge", "_by_epoch", "_code", "_spikes", "_distributed", "_procs", "_over_ranks", "_replica",
      "_ramp", "_lr_curve", "_split"},
     {"_split_states", "_sharding"},
-    {"_yaml", "_record", "_device", "_meters", "_metrics", "_picture_metrics", "_tiled", "_overlay",
+    {"_yaml", "_record", "_checkpoint", "_device", "_meters", "_metrics", "_picture_metrics", "_tiled", "_overlay",
      "_sheet", "_shown", "_state", "_staging", "_watch", "_first_bad",
      "_environment", "_layer_hooks", "_meetings", "_parallel", "_profile", "_capture", "_code_copy", "_comparison",
      "_lr_runs", "_lr_plot", "_lr_dial", "_lr_tolerance", "_log_reader", "_newest", "_cut_lines"},

@@ -454,7 +454,7 @@ class TestLengths:
             train(run, numbers(4), "10 steps")
         assert run.global_step == 10
         with lw.Run(tmp_path / "time", **options(nonfinite="log")) as run:
-            train(run, numbers(4), "0.2 seconds")
+            train(run, numbers(4), "0.5 seconds")
         assert run.global_step > 0 and lw.read_run(tmp_path / "time")["stop_reason"].startswith("time is up")
 
     def test_the_last_state_is_saved_whatever_save_every_says(self, tmp_path: Path) -> None:

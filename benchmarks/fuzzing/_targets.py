@@ -23,7 +23,8 @@ from torch import nn
 
 import loopwright as lw
 from benchmarks.fuzzing._spoil import Tree, spoiled_bytes, spoiled_json
-from loopwright._checkpoints import Checkpoints, read_checkpoint
+from loopwright._checkpoint import read_checkpoint
+from loopwright._checkpoints import Checkpoints
 from loopwright._config import config_text
 from loopwright._record import Record
 from loopwright._runs import list_runs, runs_table

@@ -63,10 +63,12 @@ while [ -n "$woken" ]; do # a notice ends the waiting, not the work
     wait "$work"
     status=$?
 done
-[ -z "$watch" ] || kill "$watch"
+queued=
+[ -z "$watch" ] || kill "$watch" 2> /dev/null || queued=yes # it ends when it has done so
 [ ! -s "$left" ] || status=$((128 + $(cat "$left")))
 if [ -n "$told" ] && [ "$status" -gt 128 ]; then # 0: it came to its end; others: an error, which would come again
-    again && sleep 60 # SLURM ends this script; if it ended first, SLURM could take the job for a failed one
+    # SLURM ends this script; if it ended first, SLURM could take the job for a failed one.
+    [ -n "$queued" ] || again && sleep 60
 fi
 exit "$status"
 """
