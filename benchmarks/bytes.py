@@ -4,7 +4,8 @@
 
 A ResNet-50 with AdamW: the bytes of its gradients, of a checkpoint, how many files that opens and how often it flushes
 to disk; how long two processes of this machine, over gloo, take to add the gradients up, and to agree as they do twice a
-second; how many files a folder of pictures opens before the first batch, and how long it lists.
+second; how many files a folder of pictures opens before the first batch, and how long it lists; what each of the two
+processes writes of a checkpoint, and how long that takes, where states are copies (DDP) and where they are split (FSDP).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet50
 
 import loopwright as lw
+from benchmarks._port import free_port
 from benchmarks._table import Row, arguments, median_row, print_machine, print_rows, versions, write_json
 from loopwright._distributed import ManyRanks, position
 
@@ -38,7 +39,11 @@ PICTURES = 10_000
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--rank", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--saves", choices=("ddp", "fsdp"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.saves is not None:
+        saves(options.rank, options.saves, 3 if options.quick else 7)
+        return
     if options.rank is not None:
         rank(options.rank, 3 if options.quick else 15)
         return
@@ -47,6 +52,8 @@ def main() -> None:
         folder = Path(name)
         rows = [*saved(folder / "run"), *listed(folder / "pictures", 1000 if options.quick else PICTURES)]
         rows += together(folder / "ranks.json", options.quick)
+        for kind, title in (("ddp", "copies"), ("fsdp", "split")):
+            rows += written(folder / f"{kind}.json", kind, title, options.quick)
     print_rows(rows)
     write_json(rows, options.json)
 
@@ -120,21 +127,33 @@ def listed(folder: Path, count: int) -> list[Row]:
 
 def together(result: Path, quick: bool) -> list[Row]:
     """What two processes of this machine take."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.bytes", "--rank", str(result), *(["--quick"] if quick else [])]
-    ranks = [subprocess.Popen(command, env=os.environ | where | {"RANK": str(index)}) for index in range(2)]
-    codes = [process.wait() for process in ranks]
-    assert codes == [0, 0], codes
-    found = json.loads(result.read_text())
+    found = two_ranks(result, quick)
     return [
         median_row("gradients added up, gloo", US, found["reduce"], "s", note="two processes of one machine"),
         median_row(
             "two ranks agree", US, [1e3 * seconds for seconds in found["meet"]], "ms", note="at most twice a second"
         ),
     ]
+
+
+def written(result: Path, kind: str, title: str, quick: bool) -> list[Row]:
+    """What two processes write of a checkpoint."""
+    found, case = two_ranks(result, quick, "--saves", kind), f"checkpoint of two ranks, states are {title}"
+    sizes = " and ".join(f"{size / 1e6:.0f}" for size in found["bytes"])
+    return [
+        Row(f"{case}: written by the one that writes most", US, max(found["bytes"]), "bytes", note=f"{sizes} MB"),
+        median_row(f"{case}: until it is on the disk", US, found["seconds"], "s", note=f"in {found['files']} files"),
+    ]
+
+
+def two_ranks(result: Path, quick: bool, *more: str) -> dict[str, Any]:
+    """What rank 0 of two has found."""
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.bytes", "--rank", str(result), *more, *(["--quick"] if quick else [])]
+    ranks = [subprocess.Popen(command, env=os.environ | where | {"RANK": str(index)}) for index in range(2)]
+    codes = [process.wait() for process in ranks]
+    assert codes == [0, 0], codes
+    return json.loads(result.read_text())
 
 
 def rank(result: Path, rounds: int) -> None:
@@ -155,6 +174,43 @@ def rank(result: Path, rounds: int) -> None:
     if ranks.is_main:
         result.write_text(json.dumps(times))
     ranks.close()
+
+
+def saves(result: Path, kind: str, rounds: int) -> None:
+    """In each of the two: a training that saves at every step."""
+    torch.set_num_threads(1)
+    seconds: list[float] = []
+    with lw.Run(
+        result.with_suffix(""), seed=0, device="cpu", parallel=kind, save_in_background=False,
+        save_every="1 step", keep_last=1, progress=False,
+    ) as run:  # fmt: skip
+        model = run.prepare(resnet50())
+        optimizer = torch.optim.AdamW(model.parameters())
+        run.register(model=model, optimizer=optimizer)
+        save = run.checkpoints.save
+
+        def timed(*states: Any, **facts: Any) -> lw.Entry:
+            began = time.perf_counter()
+            try:
+                return save(*states, **facts)
+            finally:
+                seconds.append(time.perf_counter() - began)
+
+        run.checkpoints.save = timed
+        for _ in run.epochs(1):
+            for images in run.batches([torch.zeros(4, 3, 32, 32)] * rounds):
+                F.cross_entropy(model(images), torch.zeros(2, dtype=torch.long)).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+    if lw.is_main():
+        files = list((result.with_suffix("") / "checkpoints").glob("step-*/*"))
+        sizes = [sum(file.stat().st_size for file in files if _writer(file.name) == rank) for rank in (0, 1)]
+        result.write_text(json.dumps({"bytes": sizes, "seconds": seconds, "files": len(files)}))
+
+
+def _writer(name: str) -> int:
+    """The rank that writes a file: parts have their rank's number, as in `model.1.pt`."""
+    return 1 if name.endswith(".1.pt") else 0
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks._port import free_port
 from benchmarks._rank_task import MODELS
 from benchmarks._table import Row, arguments, median_row, print_machine, print_rows, versions, write_json
 
@@ -77,10 +77,8 @@ def measure(models: list[str], rounds: int, cores: list[int], quick: bool) -> Re
 
 def measure_once(model: str, cores: list[int], quick: bool, who: str) -> Measured:
     """Microseconds a step of both loops, as rank 0 sees them."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         command = [sys.executable, "-m", "benchmarks._rank_task", model, "quick" if quick else "full", who, folder]
         processes = []
         for rank, core in enumerate(cores):

@@ -1,7 +1,6 @@
 """Runs a function on several ranks that find each other by gloo, each a process: what each returned."""
 
 import os
-import socket
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,15 +9,14 @@ from typing import Any
 
 import torch
 
+from benchmarks._port import free_port
 from conftest import forked
 
 
 def on_ranks(folder: Path, ranks: int, work: Callable[[int], Any]) -> list[Any]:
     """What ``work(rank)`` returns on each: tensors and plain values."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
 
     def live(rank: int) -> None:
         torch.set_num_threads(1)

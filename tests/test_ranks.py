@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 from ranks_trial import train
 
 import loopwright as lw
+from benchmarks._port import free_port
 from conftest import forked
 from loopwright._runs import list_runs
 from loopwright.data._slice import Slice
@@ -33,9 +33,7 @@ def start(
     **settings: Any,
 ) -> list[int]:
     """Begin a training on so many ranks, each a process; their numbers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
 
     def live(rank: int) -> None:

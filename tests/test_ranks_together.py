@@ -12,7 +12,13 @@ from on_ranks import on_ranks
 from torch import Tensor, nn
 
 import loopwright as lw
+from loopwright._cursor import Cursor
+from loopwright._distributed import ROOM, OneRank, ranks_here
+from loopwright._errors import NonFiniteError
+from loopwright._files import JsonLines, read_json_lines
+from loopwright._ledger import Ledger
 from loopwright._replica import TRIES
+from loopwright._watch import Watch
 
 CLOSE = 1e-4  # of losses, after ramps that end where they diverge
 
@@ -184,6 +190,67 @@ def test_averages_and_statistics_are_the_same_on_all_ranks(tmp_path: Path) -> No
     lw.update_batch_norm(alone, batches)
     for name in ("0.running_mean", "0.running_var", "0.num_batches_tracked"):
         assert torch.allclose(first[2][name], alone.state_dict()[name], atol=1e-6), name
+
+
+def test_answers_are_taken_whenever_a_rank_likes(tmp_path: Path) -> None:
+    """Short words and long ones, which take two exchanges: a rank that takes them at once, one that never looks back."""
+
+    def work(rank: int) -> Any:
+        ranks = ranks_here()
+        ranks.open()
+        answers = []
+        for number in range(6):
+            answers.append(ranks.ask((rank, "x" * (3 * ROOM if number % 3 == rank else 1), number)))
+            if rank == 0 and number % 2:
+                answers[-1].get()
+            if number == 4:
+                together = ranks.gather(rank), ranks.from_main(lambda: "main")
+        said = [answer.get() for answer in reversed(answers)]
+        assert all(answer.is_here for answer in answers)
+        ranks.close()
+        return said, together
+
+    first, second = on_ranks(tmp_path, 2, work)
+    assert first == second
+    assert [[(rank, number) for rank, _, number in told] for told in first[0]] == [
+        [(0, number), (1, number)] for number in reversed(range(6))
+    ]
+    assert first[1] == ([0, 1], "main")
+
+
+class Late(OneRank):
+    """Ranks whose words take a while."""
+
+    is_here = False
+
+    def ask(self, value: Any) -> Any:
+        self.get = lambda: [value]
+        return self
+
+
+@pytest.mark.parametrize("end", ["heard", "asked for", "failed", "left"])
+def test_what_comes_after_a_report_is_written_after_it(tmp_path: Path, end: str) -> None:
+    ranks, cursor, lines = Late(), Cursor(), JsonLines(tmp_path / "metrics.jsonl")
+    ledger = Ledger(lines, Watch("stop", cursor), ranks)
+    ledger.meters.log({"loss": 2.0}, 1.0, 0)
+    ledger.report(1, 0, {"lr": 0.5})
+    ledger.note("spike", 1, 0, name="train/loss")
+    ledger.look()
+    assert ledger.shown == {} and not list(read_json_lines(tmp_path / "metrics.jsonl"))
+    if end == "heard":
+        ranks.is_here = True
+        ledger.look()
+    elif end == "asked for":
+        ledger.state_dict()
+    elif end == "failed":
+        ledger.meters.log({"loss": float("nan")}, 1.0, 1)
+        with pytest.raises(NonFiniteError):
+            ledger.check_finite()
+    ledger.close()
+    lines.close()
+    report = {"kind": "steps", "step": 1, "epoch": 0, "train/loss": 2.0, "lr": 0.5}
+    spike = {"kind": "spike", "step": 1, "epoch": 0, "name": "train/loss"}
+    assert list(read_json_lines(tmp_path / "metrics.jsonl")) == ([spike] if end == "left" else [report, spike])
 
 
 class Halves(nn.Module):
