@@ -69,6 +69,8 @@ def forked(work: Callable[[], object]) -> int:
         return child
     code = 1
     try:
+        # torch makes a pool of threads anew after a fork: by itself, before two of its threads do so at once and abort.
+        torch.set_num_threads(torch.get_num_threads())
         work()
         code = 0
     except BaseException:
