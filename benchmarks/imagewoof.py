@@ -2,6 +2,7 @@
 
     python -m benchmarks.imagewoof [--quick] [--json FILE] [--seeds N] [--epochs N] [--size PIXELS] [--images N]
                                    [--only RUNG ...] [--data FOLDER] [--device DEVICE] [--batch N]
+                                   [--precision PRECISION] [--folder FOLDER]
 
 Rungs, ResNet-18 on all of them: SGD at 0.1, divided by ten at two and three quarters of the training; the same at a
 learning rate found by `lw.find_lr`; that rate as the peak of one cycle; AdamW at its own found rate with one cycle; ours:
@@ -10,11 +11,13 @@ time. Rungs take turns, seed by seed; figures are the mean over seeds of the acc
 px, on the leaderboard: 76.61 % in 5 epochs, 86.27 % in 20; the article's own ladder, 40 epochs at 224 px: 69, 78, 79.5 and
 82.6 %.
 
-The pictures are read from a pack (short side as on disk) that is made once beside the results.
+The pictures are read from a pack that is made once. With `--folder` it stays there, and so do the rates and the trainings:
+begun again after a kill, the ladder goes on where it was, in the middle of a training.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
@@ -68,6 +71,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=RUNGS, default=list(RUNGS))
     parser.add_argument("--data", type=Path, default=IMAGEWOOF, help="a folder with train and val parts")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--precision", default="auto", help="of the trainings (default auto: bf16 on GPUs that have it)"
+    )
+    parser.add_argument("--folder", type=Path, help="to go on in; a folder for these settings alone")
     options = parser.parse_args()
     if not options.data.is_dir():
         sys.exit(f"{options.data}: no such folder. LOOPWRIGHT_IMAGEWOOF or --data names another place")
@@ -76,30 +83,29 @@ def main() -> None:
     options.size = options.size or (32 if options.quick else 64)
     options.images = options.images or (1000 if options.quick else None)
     print_machine("start")
-    with tempfile.TemporaryDirectory() as cache:
-        rows = climb(options, Path(cache))
+    with tempfile.TemporaryDirectory() as passing:
+        folder = options.folder or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = climb(options, folder)
     print_rows(rows, ratio="of the first", highest_first={row.case for row in rows})
     write_json(rows, options.json)
 
 
-def climb(options: Any, cache: Path) -> list[Row]:
-    train, val = (packed(options.data, part, cache, options) for part in ("train", "val"))
+def climb(options: Any, folder: Path) -> list[Row]:
+    train, val = (packed(options.data, part, folder, options) for part in ("train", "val"))
     if options.images is not None and options.images < len(train):
         train = lw.Part(train, range(0, len(train), len(train) // options.images))
     rates: dict[str, float] = {}
-    searched: dict[str, float] = {}  # of an optimizer
     found: dict[str, list[float]] = {name: [] for name in options.only}
     for seed in range(options.seeds):
         for name, values in found.items():
-            began = time.perf_counter()
             if name not in rates:
-                optimizer = RUNGS[name].optimizer
-                if RUNGS[name].lr is None and optimizer not in searched:
-                    searched[optimizer] = look_for_rate(RUNGS[name], train, options)
-                rates[name] = RUNGS[name].lr or searched[optimizer]
-                print(f"  {name}: learning rate {rates[name]:.2g} ({time.perf_counter() - began:.0f} s)", flush=True)
-            began = time.perf_counter()
-            values.append(100 * accuracy(RUNGS[name], rates[name], seed, train, val, options))
+                rates[name] = RUNGS[name].lr or found_rate(RUNGS[name], train, options, folder)
+                print(f"  {name}: learning rate {rates[name]:.2g}", flush=True)
+            began, place = time.perf_counter(), folder / f"{name}-{seed}"
+            if not is_finished(place):
+                train_one(RUNGS[name], rates[name], seed, train, val, options, place)
+            values.append(100 * [line["val/top1"] for line in lw.read_metrics(place) if "val/top1" in line][-1])
             took = time.perf_counter() - began
             print(f"  seed {seed}  {name:8}{values[-1]:6.2f} %  ({took:.0f} s)", flush=True)
     return rows_of(found, rates, options)
@@ -132,6 +138,14 @@ def loader_of(data: Any, options: Any, *, train: bool) -> lw.Loader:
     return lw.Loader(data, 256, transform=lw.CenterCrop(options.size))
 
 
+def found_rate(rung: Rung, train: Any, options: Any, folder: Path) -> float:
+    """Of the rung's optimizer: searched for once."""
+    file = folder / f"{rung.optimizer}-rate.json"
+    if not file.exists():
+        file.write_text(json.dumps(look_for_rate(rung, train, options)))
+    return json.loads(file.read_text())
+
+
 def look_for_rate(rung: Rung, train: Any, options: Any) -> float:
     model = network(rung, 0).to(lw.choose_compute(options.device).device)
     loader = loader_of(train, options, train=True)
@@ -147,12 +161,16 @@ def schedule(rung: Rung, optimizer: torch.optim.Optimizer, lr: float, steps: int
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps // 2, steps * 3 // 4], gamma=0.1)
 
 
-def accuracy(rung: Rung, lr: float, seed: int, train: Any, val: Any, options: Any) -> float:
-    """Of the last epoch's weights, on the whole validation part."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        lw.Run(folder, seed=seed, device=options.device, save_every="1000 epochs", progress=False) as run,
-    ):
+def is_finished(folder: Path) -> bool:
+    return (folder / "run.json").exists() and lw.read_run(folder)["state"] == "finished"
+
+
+def train_one(rung: Rung, lr: float, seed: int, train: Any, val: Any, options: Any, folder: Path) -> None:
+    """And measure the last epoch's weights, on the whole validation part."""
+    with lw.Run(
+        folder, seed=seed, device=options.device, precision=options.precision, save_every="1 epoch",
+        progress=False,
+    ) as run:  # fmt: skip
         loader, val_loader = loader_of(train, options, train=True), loader_of(val, options, train=False)
         loader.seed = seed
         model = run.prepare(network(rung, seed))
@@ -169,7 +187,6 @@ def accuracy(rung: Rung, lr: float, seed: int, train: Any, val: Any, options: An
             for images, labels in run.batches(val_loader):
                 with run.autocast():
                     run.log(top1=lw.topk_accuracy(model(images), labels))
-        return run.value("val/top1")
 
 
 def rows_of(found: dict[str, list[float]], rates: dict[str, float], options: Any) -> list[Row]:
