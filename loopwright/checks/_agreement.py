@@ -150,8 +150,8 @@ def _of_pairs(
         (a, b), taught, theirs = min(mixed, key=lambda found: found[1][0] / found[1][1])
         return failed(
             NAME,
-            f"the labels {names[a]} and {names[b]} are mixed up in training: a probe that learns from them cannot tell these "
-            f"apart, there and in validation ({_share(taught)} right), and one that learns from validation's can "
+            f"the labels {names[a]} and {names[b]} are mixed up in training: a probe that learns from them tells these "
+            f"apart neither there nor in validation ({_share(taught)} right), and one that learns from validation's does "
             f"({_share(theirs)})",
             "look at pictures of these two classes in the sheet, and label them again",
             pairs=[[names[a], names[b]] for (a, b), *_ in mixed], **numbers,
