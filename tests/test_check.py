@@ -448,20 +448,21 @@ def scored(right: int, each: int = 25, classes: int = 3) -> tuple[Tensor, Tensor
 
 
 @pytest.mark.parametrize(
-    ("within", "across", "validation", "outcome"),
+    ("within", "across", "back", "validation", "outcome"),
     [
-        (27, 25, 45, "failed"),  # at chance wherever training's labels teach
-        (27, 40, 45, "passed"),  # a hard draw of training's pictures: what it teaches holds
-        (27, 25, 30, "passed"),  # a hard pair of classes
-        (46, 5, 45, "failed"),  # changed places
-        (46, 45, 45, "passed"),
+        (27, 25, 24, 45, "failed"),  # at chance wherever training's labels are used
+        (27, 40, 33, 45, "passed"),  # a hard draw of training's pictures: what it teaches holds
+        (27, 25, 24, 30, "passed"),  # a hard pair of classes
+        (46, 5, 5, 45, "failed"),  # changed places
+        (46, 45, 44, 45, "passed"),
     ],
 )
 def test_labels_of_two_classes_are_mixed_up_where_they_teach_nothing(
-    within: int, across: int, validation: int, outcome: str
+    within: int, across: int, back: int, validation: int, outcome: str
 ) -> None:
     numbers = {"accuracy": {"training": 0.6}}
-    verdict = _of_pairs(scored(within), scored(across), scored(validation), range(3), ["a", "b", "c"], numbers)
+    right = map(scored, (within, across, back, validation))
+    verdict = _of_pairs(*right, present=range(3), names=["a", "b", "c"], numbers=numbers)
     assert verdict.outcome == outcome, verdict.evidence
     if outcome == "failed":
         assert verdict.numbers["pairs"] == [["a", "b"]]
