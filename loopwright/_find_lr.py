@@ -37,7 +37,10 @@ PER_DECADE = 17  # steps of a ramp: a slower one would turn at a lower rate
 MOST_SCOUTS = 4  # until they say clearly where to look
 MOST_WIDENINGS = 2
 RUN_STEPS = 50
-_BEFORE, _BEYOND = 15.0, 270.0  # times below and above where the fall is half done: where the ramps begin and end
+# Times below and above the edge that coarse ramps show: where the ramps begin and end. Where these have done half of their
+# fall scatters by four times, for it needs the level before the fall; and a ramp that begins lower reads lower.
+_BEFORE, _BEYOND = 120.0, 30.0
+_FIRST_RUN = 7.0  # times below that edge: where runs begin
 _WIDER = 10.0
 _PATIENCE = 3  # steps whose mean says that a ramp has diverged
 _RUN_REACH = 3.0  # steps: of the kernel that smooths runs
@@ -186,7 +189,7 @@ class _Search:
     ) -> FoundLR:
         """A run at each rate: the listed ones, or so many between the ends."""
         if isinstance(rates, int):
-            ends = self._window(low, high, before=1.0, beyond=_BEYOND / 3)
+            ends = self._window(low, high, before=_FIRST_RUN, beyond=_BEYOND / 3)
             rates = list(map(rounded, chosen_rates(rates, *ends, spacing)))
         number = next(self._numbers)
         curves = [self._run(rate, steps, number) for rate in rates]
@@ -207,7 +210,7 @@ class _Search:
             curves.append(self._ramp(rates, next(self._numbers)))
             reading = _try(curves)
             if reading is not None and reading.turns:
-                return low or reading.half / before, high or reading.half * beyond
+                return low or reading.edge / before, high or reading.edge * beyond
         return least, most
 
     def _several(self, count: int, rates: Sequence[float]) -> list[LRCurve]:

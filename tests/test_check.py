@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Subset
 import loopwright as lw
 from loopwright import cli
 from loopwright._seed import capture_rng
+from loopwright.checks._agreement import _of_pairs
 from loopwright.checks._feed import Feed, selected
 from loopwright.checks._inputs import coherent, finite, input_range, splits_alike
 from loopwright.checks._leak import no_leak
@@ -435,6 +436,36 @@ def test_leaks_between_sentences_without_gradients_of_inputs(batch_first: bool) 
     assert no_leak(Subject(Reader(), F.cross_entropy, None, batch), batch).outcome == (
         "passed" if batch_first else "failed"
     )
+
+
+def scored(right: int, each: int = 25, classes: int = 3) -> tuple[Tensor, Tensor]:
+    """Scores that have all samples right but for those of classes 0 and 1, of which so many."""
+    labels = torch.arange(classes).repeat_interleave(each)
+    scores = 2 * torch.nn.functional.one_hot(labels, classes).double()
+    scores[: 2 * each, :2] += 1
+    scores[right : 2 * each, :2] = scores[right : 2 * each, :2].flip(1)
+    return scores, labels
+
+
+@pytest.mark.parametrize(
+    ("within", "across", "back", "validation", "outcome"),
+    [
+        (27, 25, 24, 45, "failed"),  # at chance wherever training's labels are used
+        (27, 40, 33, 45, "passed"),  # a hard draw of training's pictures: what it teaches holds
+        (27, 25, 24, 30, "passed"),  # a hard pair of classes
+        (46, 5, 5, 45, "failed"),  # changed places
+        (46, 45, 44, 45, "passed"),
+    ],
+)
+def test_labels_of_two_classes_are_mixed_up_where_they_teach_nothing(
+    within: int, across: int, back: int, validation: int, outcome: str
+) -> None:
+    numbers = {"accuracy": {"training": 0.6}}
+    right = map(scored, (within, across, back, validation))
+    verdict = _of_pairs(*right, present=range(3), names=["a", "b", "c"], numbers=numbers)
+    assert verdict.outcome == outcome, verdict.evidence
+    if outcome == "failed":
+        assert verdict.numbers["pairs"] == [["a", "b"]]
 
 
 @pytest.mark.parametrize(

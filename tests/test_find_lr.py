@@ -436,6 +436,34 @@ def test_ramps_begin_alike_and_see_other_batches() -> None:
     assert found.steps == len(rates)
 
 
+class Valley:
+    """A step whose loss is a curve of its rate alone; far below the fall the loss is higher by ``more``."""
+
+    def __init__(self, more: float) -> None:
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.optimizer = torch.optim.SGD([self.weight], lr=0.1)
+        self.more = more
+
+    def __call__(self, batch: Any) -> Tensor:
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.weight.grad = torch.ones(1)
+        self.optimizer.step()
+        wavers = 1e-3 * math.sin(1e7 * rate)
+        return torch.tensor(1.0 + self.more * (rate < 1e-3) + 1 / (1 + 100 * rate) + rate**2 + wavers)
+
+
+def test_what_coarse_ramps_show_before_the_fall_moves_neither_the_ramps_nor_the_suggestion() -> None:
+    """A ramp that begins lower reads lower, so where it begins must not hang on how high a few first losses are."""
+    lows, suggestions = [], []
+    for more in (-0.1, 0.0, 0.2, 0.4):
+        step = Valley(more)
+        found = lw.find_lr(step, step.optimizer, BATCHES, ramps=1)
+        lows.append(found.curves[0].lr[0])
+        suggestions.append(found.lr)
+    assert max(lows) / min(lows) < 1.5
+    assert max(suggestions) / min(suggestions) < 1.2
+
+
 def test_the_suggestion_depends_on_the_seed_and_on_nothing_else() -> None:
     def suggestion(seed: int, noise: int) -> list[lw.LRCurve]:
         model = network()

@@ -64,10 +64,12 @@ class Probe:
         weights, inverse = self._solved(self._kernel[part, part], labels, classes)
         return _signs(labels, classes) - weights / inverse.diagonal()[:, None]
 
-    def across(self, labels: Tensor, classes: int) -> Tensor:
-        """Scores of the other set, learnt from the first set's labels."""
-        weights, _ = self._solved(self._kernel[: self._count, : self._count], labels, classes)
-        return self._kernel[self._count :, : self._count] @ weights
+    def across(self, labels: Tensor, classes: int, *, back: bool = False) -> Tensor:
+        """Scores of the other set, learnt from the first set's labels, or the other way round."""
+        first, other = slice(self._count), slice(self._count, None)
+        learnt, scored = (other, first) if back else (first, other)
+        weights, _ = self._solved(self._kernel[learnt, learnt], labels, classes)
+        return self._kernel[scored, learnt] @ weights
 
     def _solved(self, kernel: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         inverse = torch.linalg.inv(kernel + _RIDGE * torch.eye(len(kernel), dtype=kernel.dtype))
