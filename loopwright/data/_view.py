@@ -189,7 +189,8 @@ def lines_of_parts(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
     Args:
         pictures: uint8 (N, H, W, C), the pixels of each side by side. Nothing is copied.
 
-    >>> lines_of_parts(np.zeros((2, 8, 6, 3), np.uint8), 4, 4).shape, lines_of_parts(np.zeros((2, 8, 6, 3), np.uint8), 4, 6).shape
+    >>> pictures = np.zeros((2, 8, 6, 3), np.uint8)
+    >>> lines_of_parts(pictures, 4, 4).shape, lines_of_parts(pictures, 4, 6).shape
     ((2, 5, 3, 4), (2, 5, 1, 1))
     """
     number, high, wide, channels = pictures.shape
