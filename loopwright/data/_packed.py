@@ -93,8 +93,9 @@ class Packed:
     def pictures(self) -> np.ndarray | None:
         """All stored pixels, uint8 (samples, H, W, 3), where ``sides`` are and records follow each other evenly: a view
         of the file, to be asked ``check`` about before it is used."""
-        records = self._file.evenly() if self.sides else None
-        return None if records is None else records.reshape(len(records), *self.sides, 3)
+        if self.sides is None or (records := self._file.evenly()) is None:
+            return None
+        return records.reshape(len(records), *self.sides, 3)
 
     def check(self, index: int) -> None:
         """See that a record is what was written, when it is first read.
