@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import loopwright as lw
+from conftest import forked
 from loopwright import cli
 from loopwright._errors import ConfigError, DataError
 from loopwright.data._pack_file import PackReader, PackWriter, checksum
 from loopwright.data._recipe import Recipe
+from loopwright.data._view import lines, lines_of_parts
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,41 @@ def test_pictures_that_are_alike_are_cut_the_same_way(
     assert expected[0][0].shape[2] == (48 if transform is None else transform.size)
     for batches in made.values():
         assert all(torch.equal(x, a) and torch.equal(y, b) for (x, y), (a, b) in zip(batches, expected, strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]), st.data())
+def test_lines_of_a_part_are_its_pixels(count: int, high: int, wide: int, channels: int, choice: st.DataObject) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, high * wide * channels + 5), dtype=np.uint8)
+    pictures = pixels[:, : high * wide * channels].reshape(count, high, wide, channels)  # with a gap between two
+    height, width = choice.draw(st.integers(1, high)), choice.draw(st.integers(1, wide))
+    parts = lines_of_parts(pictures, height, width)
+    assert parts.shape[:3] == (count, high - height + 1, wide - width + 1)
+    index, top, left = (choice.draw(st.integers(0, size - 1)) for size in parts.shape[:3])
+    made = np.zeros((1, height, width, channels), np.uint8)
+    lines(made, parts.shape[3])[0] = parts[index, top, left]
+    assert np.array_equal(made[0], pictures[index, top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("transform", [lw.RandomCrop(40), None])
+@pytest.mark.parametrize("engine", ["ring", "threads"])
+def test_records_that_lie_unevenly_are_cut_the_same_way(
+    photos: lw.ImageFolder, tmp_path: Path, transform: object, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.pack"
+    lw.pack(few(tmp_path / "few", photos, 20), path, size=48, crop=True, progress=False)
+
+    def batches() -> tuple[bool, list]:
+        loader = lw.Loader(lw.Packed(path), 8, transform=transform, workers=2, engine=engine, shuffle=True, seed=5)  # type: ignore[arg-type]
+        made = [(x.clone(), y.clone()) for x, y in loader]
+        loader.close()
+        return loader.sample_maker.copies, made
+
+    copied, expected = batches()
+    monkeypatch.setattr(PackReader, "evenly", lambda self: None)
+    copied_then, made = batches()
+    assert (copied, copied_then) == (True, False)
+    assert all(torch.equal(x, a) and torch.equal(y, b) for (x, y), (a, b) in zip(made, expected, strict=True))
 
 
 def test_a_recipe_is_what_is_stored(photos: lw.ImageFolder, tmp_path: Path) -> None:

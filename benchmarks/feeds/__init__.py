@@ -63,6 +63,7 @@ class Feed:
     """One row of the tables: its file in this folder, its title, what must be installed, the cases it is in.
 
     Args:
+        cases: the cases it is in; none where it is only for the loop's launches.
         settings: ways to use it; the first one is what won when they were compared, `--settings` compares them again.
         pictures: the type of what a batch holds; none where only images are counted.
         exact: whether it promises every sample once an epoch.
@@ -100,6 +101,15 @@ FFCV_RAW = Feed("with_ffcv", "FFCV raw", ("ffcv", "numba"), (RESIZED, WHOLE), ("
 THREADS = Feed("with_threads", "threads in the process, decode_jpeg", ("torchvision",), launches=True)
 DECODE_LIMIT = Feed("limit_decode", "limit: full decode only", ("simplejpeg",), pictures=None, is_limit=True)
 COPY_LIMIT = Feed("limit_copy", "limit: memcpy, one core", ("numpy",), PACKED, pictures=None, workers=1, is_limit=True)
+CUT_LIMIT = Feed(
+    "limit_cut", "limit: NumPy's copies, torch's flips", ("torch",), (CROPPED,), pictures=None, workers=1, is_limit=True
+)
+COMPUTE_LIMIT = Feed(
+    "limit_compute", "limit: a process that computes in its cache", (), (), pictures=None, launches=True, is_limit=True
+)
+STREAM_LIMIT = Feed(
+    "limit_stream", "limit: a process that copies memory", (), (), pictures=None, launches=True, is_limit=True
+)
 FEEDS = (
     BASE,
     Feed("with_usual_script", "DataLoader, Pillow, ToTensor, Normalize", ("torchvision", "pillow"), pictures="float32"),
@@ -127,5 +137,8 @@ FEEDS = (
         launches=True,
         is_limit=True,
     ),
+    COMPUTE_LIMIT,
+    STREAM_LIMIT,
     COPY_LIMIT,
+    CUT_LIMIT,
 )

@@ -31,7 +31,7 @@ LEAST_BATCHES = 12  # that are counted
 
 def main() -> None:
     options = arguments().parse_args()
-    feed = next(f for f in FEEDS if f.module == options.system and options.case in f.cases)
+    feed = next(f for f in FEEDS if f.module == options.system and (not f.cases or options.case in f.cases))
     job = Job(
         options.case, options.folder, feed.prepared(options.folder, options.case), options.setting, options.workers
     )

@@ -249,6 +249,15 @@ class PackReader:
         offset, size, _, _ = self.entries[number]
         return self._bytes[offset : offset + size]
 
+    def evenly(self) -> np.ndarray | None:
+        """All records as one array, uint8 (records, size), not checked; None where they differ in size or distance."""
+        offsets, sizes = (np.array([entry[column] for entry in self.entries], np.int64) for column in (0, 1))
+        steps = np.diff(offsets)
+        if not len(sizes) or (sizes != sizes[0]).any() or (steps != steps[:1]).any():
+            return None
+        step = steps[0].item() if len(steps) else 0
+        return np.lib.stride_tricks.as_strided(self.record(0), (len(sizes), sizes[0].item()), (step, 1))
+
     def is_whole(self, number: int) -> bool:
         return checksum(self.record(number)) == self._sums[number]
 

@@ -89,6 +89,25 @@ class Packed:
         sides = {entry[2:] for entry in self._file.entries} if self._raw else set()
         return next(iter(sides)) if len(sides) == 1 else None
 
+    @cached_property
+    def pictures(self) -> np.ndarray | None:
+        """All stored pixels, uint8 (samples, H, W, 3), where ``sides`` are and records follow each other evenly: a view
+        of the file, to be asked ``check`` about before it is used."""
+        if self.sides is None or (records := self._file.evenly()) is None:
+            return None
+        return records.reshape(len(records), *self.sides, 3)
+
+    def check(self, index: int) -> None:
+        """See that a record is what was written, when it is first read.
+
+        Raises:
+            DataError: it is not.
+        """
+        if not self._read[index]:
+            if not self._file.is_whole(index):
+                raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")
+            self._read[index] = 1
+
     @property
     def labels(self) -> list[int]:
         """Class indices, in the samples' order."""
@@ -109,10 +128,7 @@ class Packed:
 
     def _record(self, index: int) -> np.ndarray:
         """The bytes of a record, checked when it is first read."""
-        if not self._read[index]:
-            if not self._file.is_whole(index):
-                raise DataError(f"{self.name_of(index)}: its record in {self.path} is damaged; pack it again")
-            self._read[index] = 1
+        self.check(index)
         return self._file.record(index)
 
     def _target(self, index: int) -> Any:

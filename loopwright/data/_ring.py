@@ -17,6 +17,9 @@ from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, Un
 SLOTS = 7
 LENT = 3  # slots that the loop may hold; of more batches it is given copies
 _MOST_ROWS = 16  # of a part
+_MOST_COPIED = (
+    2**24
+)  # bytes of a part that is only copied: what is told and who is woken costs more than the work of a small one
 
 
 class _Batch:
@@ -49,7 +52,7 @@ class Ring:
 
     def __init__(self, samples: Samples, workers: int, batch_size: int, incidents: Incidents | None) -> None:
         self._board = Board(SLOTS, batch_size, *samples.size())
-        self._rows = max(1, min(_MOST_ROWS, batch_size // (2 * workers)), -(-batch_size * SLOTS // MOST_ORDERS))
+        self._rows = max(_rows_of_a_part(samples, batch_size, workers), -(-batch_size * SLOTS // MOST_ORDERS))
         self._crew: Crew = (
             Threads(samples, self._board, workers)
             if incidents is None
@@ -138,6 +141,13 @@ class Ring:
             slot = self._returned.popleft()
             self._lent.discard(slot)
             self._free.append(slot)
+
+
+def _rows_of_a_part(samples: Samples, batch_size: int, workers: int) -> int:
+    if samples.copies:
+        height, width = samples.size()
+        return max(1, min(batch_size, _MOST_COPIED // (height * width * 3)))
+    return max(1, min(_MOST_ROWS, batch_size // (2 * workers)))
 
 
 class RingEngine:

@@ -15,7 +15,7 @@ from ._collate import collate
 from ._slice import WHOLE, Slice
 from ._transforms import Cut, Geometry, Joint, Whole, apply, is_pure, leading_geometry
 from ._undecoded import PictureFile
-from ._view import Viewable, copy_part
+from ._view import Viewable, lines, lines_of_parts, mirrored
 
 Note = Callable[[int], None]  # told what is begun next
 
@@ -124,7 +124,10 @@ class Samples:
         sides = getattr(dataset, "sides", None)
         if transform is None and sides is not None:
             self.transform = self.geometry = Whole()
-        self._cuts = isinstance(self.geometry, Cut) and self.geometry.placed and sides is not None
+        #: Whether ``show`` only copies: parts of pictures in memory that are all alike.
+        self.copies = (
+            isinstance(self.geometry, Cut) and self.geometry.placed and getattr(dataset, "pictures", None) is not None
+        )
         #: How to have several pictures together, not decoded; None where they come decoded.
         self._joint = getattr(dataset, "joint", None) if leading_geometry(transform) is not None else None
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
@@ -171,7 +174,7 @@ class Samples:
 
         The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
         """
-        if self._cuts:
+        if self.copies:
             return self._cut(key, out, note)
         rests = []
         for number, (index, room) in enumerate(zip(key.indices, out, strict=True)):
@@ -193,20 +196,28 @@ class Samples:
     def _cut(self, key: BatchKey, out: np.ndarray, note: Note) -> list[Any]:
         """The same for pictures in memory that are all alike: drawn for all at once, then only copied."""
         assert isinstance(self.geometry, Cut)
-        height, width = self._dataset.sides
+        pictures = self._dataset.pictures
+        _, height, width, _ = pictures.shape
         wide, high = self.geometry.part(width, height)
         indices = np.array(key.indices)
         drawn = sample_uniforms(key.seed, key.epoch, indices, self.geometry.draws)
         places = zip(*(values.tolist() for values in self.geometry.place(width, height, drawn)), strict=True)
         rests: list[Any] = [[target] for target in self._dataset.targets(indices)]
+        parts = lines_of_parts(pictures, high, wide)
+        count = parts.shape[-1]
+        rooms = lines(out, count)
         for number, (index, (left, top, flip)) in enumerate(zip(key.indices, places, strict=True)):
             note(number)
             try:
-                pixels = self._dataset.pixels(index)
+                self._dataset.check(index)
             except DataError as error:
                 rests[number] = self._left_out(self._named(error, index))
                 continue
-            copy_part(pixels[top : top + high, left : left + wide], out[number], flip)
+            if flip:
+                part = mirrored(pictures[index, top : top + high, left : left + wide])
+                rooms[number] = lines(part[None], count)[0]
+            else:
+                rooms[number] = parts[index, top, left]
         return rests
 
     def sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:

@@ -156,18 +156,58 @@ def _turned(
 
 def copy_part(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
     """Copy pixels (H, W, C) to where there is room for as many, mirrored left to right if asked; both may be one."""
-    if flip and source.dtype == np.uint8:
-        _planes(target).copy_(_planes(source).flip(-1))  # many times faster than NumPy's backward steps of three bytes
-    elif flip:
-        target[...] = source[:, ::-1].copy()
-    elif _whole_rows(source) and _whole_rows(target):  # row by row: twice as fast as pixel by pixel
-        np.copyto(target.reshape(len(target), -1), source.reshape(len(source), -1))
+    part = mirrored(source) if flip else source
+    if _has_whole_rows(part) and _has_whole_rows(target):
+        count = len(part)
+        np.copyto(lines(target[None], count)[0], lines(part[None], count)[0])
     else:
-        target[...] = source
+        target[...] = part
 
 
-def _whole_rows(pixels: np.ndarray) -> bool:
-    """Whether the pixels of a row lie side by side, so that (H, W * C) is the same memory."""
+def mirrored(pixels: np.ndarray) -> np.ndarray:
+    """A copy of pixels (H, W, C) in which left and right are exchanged."""
+    if pixels.dtype != np.uint8:
+        return pixels[:, ::-1].copy()
+    return _tensor(pixels).flip(1).numpy()  # many times faster than NumPy's backward steps of three bytes
+
+
+def lines(pictures: np.ndarray, count: int) -> np.ndarray:
+    """Pictures (N, H, W, C) as lines of bytes (N, count), copied whole: in half the time that single numbers would take.
+
+    The same memory. A line is a row or, where the pixels lie side by side, all of a picture (``count`` 1).
+
+    >>> lines(np.zeros((2, 8, 4, 3), np.uint8), 8).shape
+    (2, 8)
+    """
+    numbers = pictures.reshape(len(pictures), count, -1)
+    return numbers.view(_line_type(numbers.shape[2] * numbers.itemsize))[..., 0]
+
+
+def lines_of_parts(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The lines of every part of so many pixels of every picture: (N, H - height + 1, W - width + 1, lines of a part).
+
+    Args:
+        pictures: uint8 (N, H, W, C), the pixels of each side by side. Nothing is copied.
+
+    >>> pictures = np.zeros((2, 8, 6, 3), np.uint8)
+    >>> lines_of_parts(pictures, 4, 4).shape, lines_of_parts(pictures, 4, 6).shape
+    ((2, 5, 3, 4), (2, 5, 1, 1))
+    """
+    number, high, wide, channels = pictures.shape
+    row, count = wide * channels, 1 if width == wide else height
+    size = height * width * channels // count
+    first = pictures[0].reshape(-1)[:size].view(_line_type(size))
+    shape = (number, high - height + 1, wide - width + 1, count)
+    return np.lib.stride_tricks.as_strided(first, shape, (pictures.strides[0], row, channels, row), writeable=False)
+
+
+@functools.lru_cache(1024)
+def _line_type(size: int) -> np.dtype:
+    return np.dtype((np.void, size))
+
+
+def _has_whole_rows(pixels: np.ndarray) -> bool:
+    """Whether the pixels of a row lie side by side."""
     return pixels.strides[1:] == (pixels.shape[2] * pixels.itemsize, pixels.itemsize)
 
 
@@ -188,11 +228,16 @@ def _resize(part: np.ndarray, made: np.ndarray) -> None:
 
 def _planes(pixels: np.ndarray) -> torch.Tensor:
     """(H, W, C) in memory as torch's (1, C, H, W), nothing copied, to be written to only where ``pixels`` may be."""
+    return _tensor(pixels).permute(2, 0, 1)[None]
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    """The same memory for torch, or a copy where it is backward, which torch has no word for."""
     if min(pixels.strides) < 0:
-        pixels = pixels.copy()  # torch has no backward arrays
+        pixels = pixels.copy()
     elif not pixels.flags.writeable:
         pixels = np.asarray(_Unlocked(pixels))
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    return torch.from_numpy(pixels)
 
 
 class _Unlocked:
