@@ -269,12 +269,11 @@ class _Words:
 
     def _begin(self, room: int) -> None:
         import torch
-        import torch.distributed as dist
 
         sent = len(self._said).to_bytes(LENGTH, "little") + self._said[:room].ljust(room, b"\0")
         own = torch.frombuffer(bytearray(sent), dtype=torch.uint8)
         self._heard = [torch.empty_like(own) for _ in range(self._ranks)]
-        self._work: Any = dist.all_gather(self._heard, own, group=self._group, async_op=True)
+        self._work: Any = self._group.allgather([self._heard], [own])  # what dist.all_gather calls, in half the time
 
     def end(self) -> list[bytes]:
         """Wait for the words of all."""
