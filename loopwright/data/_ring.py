@@ -17,9 +17,8 @@ from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, Un
 SLOTS = 7
 LENT = 3  # slots that the loop may hold; of more batches it is given copies
 _MOST_ROWS = 16  # of a part
-_MOST_COPIED = (
-    2**24
-)  # bytes of a part that is only copied: what is told and who is woken costs more than the work of a small one
+#: Bytes of a part that is only copied: of a small one the work is less than what is said about it.
+_MOST_COPIED = 2**24
 
 
 class _Batch:
