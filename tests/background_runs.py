@@ -28,7 +28,9 @@ def nothing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(_follow, "POLL_SECONDS", 0.02)
     yield
     for lock in tmp_path.rglob(".lock"):
-        if (owner := holder(lock.parent)) is not None:
+        while (owner := holder(lock.parent)) == {}:  # it has not said yet who it is
+            time.sleep(0.01)
+        if owner is not None:
             os.kill(owner["pid"], signal.SIGKILL)
 
 
