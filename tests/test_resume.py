@@ -352,6 +352,7 @@ def test_two_loops_in_one_evaluation_survive_a_sigterm_in_the_second(tmp_path: P
     assert record(tmp_path / "cut") == record(tmp_path / "whole")
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # by torch 2.11 itself
 @pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
 def test_wrapped_models_resume(tmp_path: Path, wrap: Callable[[nn.Module], nn.Module]) -> None:
     def go(die_at: int | None) -> None:
