@@ -357,13 +357,17 @@ def all_of(ranks: Ranks, do: Callable[[], Any]) -> list[Any] | None:
 def _complaint(error: Exception) -> tuple[type[Exception], int, str]:
     if isinstance(error, OSError):
         return OSError, error.errno or 0, error.strerror or str(error)
-    return (type(error) if isinstance(error, LoopwrightError) else RunError), 0, str(error)
+    return _kind(error), 0, str(error)
 
 
 def _plain(error: BaseException) -> tuple[type[Exception], str]:
     """An error of rank 0 as it can be raised elsewhere: one of ours as it is."""
-    kind = type(error)
-    return (kind if issubclass(kind, LoopwrightError) else RunError), f"rank 0: {error or kind.__name__}"
+    return _kind(error), f"rank 0: {error or type(error).__name__}"
+
+
+def _kind(error: BaseException) -> type[Exception]:
+    """As what it is raised on other ranks."""
+    return type(error) if isinstance(error, LoopwrightError) else RunError
 
 
 def ranks_here() -> OneRank | ManyRanks:
