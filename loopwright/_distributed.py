@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from ._errors import LoopwrightError, RunError
 
 Said = TypeVar("Said")
-Heard = TypeVar("Heard", covariant=True)
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"
 JOB = "TORCHELASTIC_RUN_ID"
@@ -77,7 +76,7 @@ def is_main() -> bool:
     return position().rank == 0
 
 
-class Answer(Protocol[Heard]):
+class Answer(Protocol[Said]):
     """What the ranks say, when it is needed."""
 
     @property
@@ -85,7 +84,7 @@ class Answer(Protocol[Heard]):
         """Whether asking for it waits for nobody."""
         ...
 
-    def get(self) -> list[Heard]:
+    def get(self) -> list[Said]:
         """What each rank says, in the order of the ranks."""
         ...
 
