@@ -180,7 +180,8 @@ def test_the_same_pack_is_not_made_twice(photos: lw.ImageFolder, tmp_path: Path)
 def test_a_changed_source_is_noticed(photos: lw.ImageFolder, tmp_path: Path) -> None:
     folder = few(tmp_path / "few", photos)
     lw.pack(folder, tmp_path / "x.pack", progress=False)
-    os.utime(folder.paths[3], (1, 1))
+    before = Path(folder.paths[3]).read_bytes()
+    Path(folder.paths[3]).write_bytes(before[:-9])
     with pytest.raises(DataError, match="1 source files have changed since it was packed, such as .*jpg"):
         lw.Packed(tmp_path / "x.pack")
     assert len(lw.Packed(tmp_path / "x.pack", check_source=False)) == 12
@@ -188,6 +189,37 @@ def test_a_changed_source_is_noticed(photos: lw.ImageFolder, tmp_path: Path) -> 
         lw.pack(folder, tmp_path / "x.pack", progress=False)
     shutil.rmtree(folder.root)
     assert len(lw.Packed(tmp_path / "x.pack")) == 12  # the source may be elsewhere
+
+
+@pytest.mark.parametrize("recipe", [{}, {"size": 40, "crop": True}, {"format": "jpeg", "quality": 70}])
+def test_a_source_that_was_copied_has_not_changed(photos: lw.ImageFolder, tmp_path: Path, recipe: dict) -> None:
+    folder = few(tmp_path / "few", photos)
+    lw.pack(folder, tmp_path / "x.pack", **recipe, progress=False)
+    before = (tmp_path / "x.pack").stat()
+    for number, path in enumerate(folder.paths):
+        os.utime(path, (number, number))
+    assert len(lw.Packed(tmp_path / "x.pack")) == 12
+    shutil.copytree(folder.root, tmp_path / "copy")
+    for source in (folder, lw.ImageFolder(tmp_path / "copy", split=None)):
+        lw.pack(source, tmp_path / "x.pack", **recipe, progress=False)
+        assert (tmp_path / "x.pack").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_source_of_the_same_size_with_another_picture_has_changed(tmp_path: Path) -> None:
+    place = tmp_path / "photos" / "kind"
+    place.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(place / f"{number}.bmp")
+    folder = lw.ImageFolder(tmp_path / "photos", split=None)
+    lw.pack(folder, tmp_path / "x.pack", progress=False)
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(place / "1.bmp")
+    assert lw.Packed(tmp_path / "x.pack", check_source=False).changed() == [str(place / "1.bmp")]
+    with pytest.raises(DataError, match="were changed since: say overwrite=True"):
+        lw.pack(folder, tmp_path / "x.pack", progress=False)
+    (place / "1.bmp").unlink()
+    os.mkfifo(place / "1.bmp")
+    with pytest.raises(DataError, match="1 source files have changed"):
+        lw.Packed(tmp_path / "x.pack")  # nothing waits for a pipe
 
 
 def test_another_recipe_than_asked_for_is_noticed(raw: lw.Packed) -> None:

@@ -125,7 +125,7 @@ class _Packing:
                 f"{path} is there already, made with {made.recipe}, not {self.facts['recipe']}: give this pack another "
                 "name, or say overwrite=True (--overwrite)"
             )
-        if made._file.facts["source"] != self.facts["source"]:
+        if made._file.facts["source"] != self.facts["source"] and not self._is_copied(made):
             raise DataError(
                 f"{path} is there already, made of {len(made)} pictures that are not these {len(self.paths)}, or were "
                 "changed since: say overwrite=True (--overwrite) to make it anew"
@@ -134,6 +134,11 @@ class _Packing:
 
     def _opened(self, path: Path) -> Any:
         return Packed(path, check_source=False)
+
+    def _is_copied(self, made: Any) -> bool:
+        """Whether a pack is of the same pictures, which have other times only."""
+        same = made._names == self._names and np.array_equal(made._targets, self._targets)
+        return same and not made.changed(self.paths)
 
     def record(self, index: int) -> Record | str:
         """The record of one picture, or why it is left out."""
@@ -191,6 +196,9 @@ class _PairPacking(_Packing):
 
     def _opened(self, path: Path) -> Any:
         return PackedPairs(path)
+
+    def _is_copied(self, made: Any) -> bool:
+        return False
 
     def _make(self, index: int) -> Record:
         return pair_record(self._source[index])

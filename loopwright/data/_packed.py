@@ -1,8 +1,9 @@
 """``Packed``: a data set in one file, mapped into memory. Reads packs; ``_pack`` makes them."""
 
 import os
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .._errors import DataError
+from .._errors import ConfigError, DataError
 from ._pack_file import PackReader
+from ._picture import too_large
+from ._recipe import Recipe
 from ._shared import SharedMemory
 from ._undecoded import PictureFile
 from ._view import Pixels, Viewable
 
 _STATS_CHECKED = 20_000  # source files looked at when a pack is opened; of more, every so-manieth
+_MADE_AGAIN = 16  # of those with another time than they had, as copies have
 
 
 class Packed:
@@ -135,17 +139,43 @@ class Packed:
         target = self._targets[index]
         return target.item() if target.ndim == 0 else torch.from_numpy(np.array(target))
 
-    def _check_source(self) -> None:
-        """Sizes and times of the source files, as they were when they were packed."""
-        stats, changed = self._file.array("stats"), []
-        for index in range(0, len(stats), max(1, -(-len(stats) // _STATS_CHECKED))):
+    def changed(self, files: Sequence[str] | None = None) -> list[str]:
+        """The source files that are not what was packed: of another size, or of another time and another content.
+
+        A data set that was copied has other times throughout: of such files some are packed anew, in memory, and compared.
+
+        Args:
+            files: where the source is now, in the samples' order. Default: where it was. What is not there has not changed.
+        """
+        names = [self.name_of(index) for index in range(len(self))] if files is None else files
+        stats = self._file.array("stats").tolist()
+        changed: list[int] = []
+        touched: list[int] = []
+        for index in range(0, len(names), max(1, -(-len(names) // _STATS_CHECKED))):
             try:
-                now = os.stat(self.name_of(index))
+                now = os.stat(names[index])
             except OSError:
-                continue  # the source may well be elsewhere
-            if (now.st_size, now.st_mtime_ns) != tuple(stats[index]):
-                changed.append(self.name_of(index))
-        if changed:
+                continue
+            if now.st_size != stats[index][0] or not stat.S_ISREG(now.st_mode):
+                changed.append(index)
+            elif now.st_mtime_ns != stats[index][1]:
+                touched.append(index)
+        again = touched[:: -(-len(touched) // _MADE_AGAIN) or 1]
+        changed += [index for index in again if not self._is_made_of(names[index], index)]
+        return [names[index] for index in sorted(changed)]
+
+    def _is_made_of(self, file: str, index: int) -> bool:
+        try:
+            recipe, picture = Recipe.of(self.recipe), PictureFile(file)
+            view = recipe.view(picture.width, picture.height)
+            if (view.height, view.width) != self._file.entries[index][2:] or too_large(view.width, view.height):
+                return False  # a strange pack says what size its pictures have
+            return np.array_equal(recipe.make(picture)[0], self._file.record(index))
+        except (ConfigError, DataError):
+            return False
+
+    def _check_source(self) -> None:
+        if changed := self.changed():
             raise DataError(
                 f"{self.path}: {len(changed)} source files have changed since it was packed, such as {changed[0]}. Pack it "
                 "again with overwrite, or open it with check_source=False"

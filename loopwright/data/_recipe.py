@@ -39,6 +39,18 @@ class Recipe:
         if not 1 <= self.quality <= 100:
             raise ConfigError(f"quality must be 1 to 100. Found: {self.quality!r}")
 
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "Recipe":
+        """The recipe that has these ``facts``.
+
+        Raises:
+            ConfigError: none has.
+        """
+        try:
+            return cls(**{key: value for key, value in facts.items() if value is not None})
+        except TypeError as error:
+            raise ConfigError(f"{facts} is no recipe: {error}") from None
+
     def facts(self) -> dict[str, Any]:
         """What decides the records; the quality only where there is one."""
         facts = asdict(self)
