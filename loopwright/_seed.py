@@ -57,6 +57,12 @@ def seed_globals(seed: int) -> None:
 
 
 _GOLDEN, _WORD = 0x9E3779B97F4A7C15, 2**64 - 1
+# The same numbers for many words at once.
+_STEP, _LAST, _TO_53_BITS = np.uint64(_GOLDEN), np.uint64(31), np.uint64(11)
+_MIXERS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
 
 
 class SampleRandom(random.Random):
@@ -109,10 +115,11 @@ class SampleRandom(random.Random):
 
 def sample_uniforms(seed: int, epoch: int, indices: np.ndarray, count: int) -> np.ndarray:
     """The first ``count`` numbers of each sample's ``SampleRandom``: float64 (len(indices), count) in [0, 1)."""
-    with np.errstate(over="ignore"):
-        places = np.uint64(_stream(seed, epoch)) + (indices.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
-        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-        return (_mixed_words(_mixed_words(places)[:, None] + steps) >> np.uint64(11)) * 2.0**-53
+    if not count:
+        return np.empty((len(indices), 0))
+    places = np.uint64(_stream(seed, epoch) + _GOLDEN & _WORD) + indices.astype(np.uint64) * _STEP
+    steps = np.arange(1, count + 1, dtype=np.uint64) * _STEP
+    return (_mixed_words(_mixed_words(places)[:, None] + steps) >> _TO_53_BITS) * 2.0**-53
 
 
 def _stream(seed: int, epoch: int) -> int:
@@ -126,9 +133,9 @@ def _mixed(word: int) -> int:
 
 
 def _mixed_words(words: np.ndarray) -> np.ndarray:
-    words = (words ^ words >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ words >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return words ^ words >> np.uint64(31)
+    for by, factor in _MIXERS:
+        words = (words ^ words >> by) * factor
+    return words ^ words >> _LAST
 
 
 def seed_everything(seed: int) -> None:

@@ -47,7 +47,7 @@ LAYERS: list[set[str]] = [
      "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._rows", "data._folds",
      "data._balance", "data._part", "data._pad", "data._stored", "data._shared", "data._shard_samples",
      "data._data_text", "data._contact"},
-    {"data._arena", "data._posts", "data._degrade", "data._picture_file"},
+    {"data._arena", "data._posts", "data._degrade", "data._picture_file", "data._cutter"},
     {"data._shelf"},
     {"data._cached"},
     {"data._packed", "data._folder", "data._samples", "data._augment", "data._targets", "augment._member",

@@ -106,7 +106,7 @@ def test_lines_of_a_part_are_its_pixels(count: int, high: int, wide: int, channe
     assert parts.shape[:3] == (count, high - height + 1, wide - width + 1)
     index, top, left = (choice.draw(st.integers(0, size - 1)) for size in parts.shape[:3])
     made = np.zeros((1, height, width, channels), np.uint8)
-    lines(made, parts.shape[3])[0] = parts[index, top, left]
+    lines(made, 1 if width == wide else height)[0] = parts[index, top, left]
     assert np.array_equal(made[0], pictures[index, top : top + height, left : left + width])
 
 
@@ -122,7 +122,7 @@ def test_records_that_lie_unevenly_are_cut_the_same_way(
         loader = lw.Loader(lw.Packed(path), 8, transform=transform, workers=2, engine=engine, shuffle=True, seed=5)  # type: ignore[arg-type]
         made = [(x.clone(), y.clone()) for x, y in loader]
         loader.close()
-        return loader.sample_maker.copies, made
+        return loader.sample_maker.cutter is not None, made
 
     copied, expected = batches()
     monkeypatch.setattr(PackReader, "evenly", lambda self: None)

@@ -143,7 +143,7 @@ class Ring:
 
 
 def _rows_of_a_part(samples: Samples, batch_size: int, workers: int) -> int:
-    if samples.copies:
+    if samples.cutter is not None:
         height, width = samples.size()
         return max(1, min(batch_size, _MOST_COPIED // (height * width * 3)))
     return max(1, min(_MOST_ROWS, batch_size // (2 * workers)))

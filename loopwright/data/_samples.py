@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from .._errors import DataError, LoopwrightError
-from .._seed import SampleRandom, sample_seed, sample_uniforms, seed_globals
+from .._seed import SampleRandom, sample_seed, seed_globals
 from ._collate import collate
+from ._cutter import Cutter
 from ._slice import WHOLE, Slice
 from ._transforms import Cut, Geometry, Joint, Whole, apply, is_pure, leading_geometry
 from ._undecoded import PictureFile
-from ._view import Viewable, lines, lines_of_parts, mirrored
+from ._view import Viewable
 
 Note = Callable[[int], None]  # told what is begun next
 
@@ -124,10 +125,11 @@ class Samples:
         sides = getattr(dataset, "sides", None)
         if transform is None and sides is not None:
             self.transform = self.geometry = Whole()
-        #: Whether ``show`` only copies: parts of pictures in memory that are all alike.
-        self.copies = (
+        alike = (
             isinstance(self.geometry, Cut) and self.geometry.placed and getattr(dataset, "pictures", None) is not None
         )
+        #: What ``show`` leaves it to where it only copies: parts of pictures in memory that are all alike.
+        self.cutter = Cutter(dataset, self.geometry) if alike else None
         #: How to have several pictures together, not decoded; None where they come decoded.
         self._joint = getattr(dataset, "joint", None) if leading_geometry(transform) is not None else None
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
@@ -174,8 +176,8 @@ class Samples:
 
         The same pixels as those of the batch. Touches no global generator, so threads may call it side by side.
         """
-        if self.copies:
-            return self._cut(key, out, note)
+        if self.cutter is not None:
+            return self.cutter.show(*key, out, note, lambda error, index: self._left_out(self._named(error, index)))
         rests = []
         for number, (index, room) in enumerate(zip(key.indices, out, strict=True)):
             note(number)
@@ -192,33 +194,6 @@ class Samples:
         except DataError as error:
             return self._left_out(self._named(error, index))
         return rest
-
-    def _cut(self, key: BatchKey, out: np.ndarray, note: Note) -> list[Any]:
-        """The same for pictures in memory that are all alike: drawn for all at once, then only copied."""
-        assert isinstance(self.geometry, Cut)
-        pictures = self._dataset.pictures
-        _, height, width, _ = pictures.shape
-        wide, high = self.geometry.part(width, height)
-        indices = np.array(key.indices)
-        drawn = sample_uniforms(key.seed, key.epoch, indices, self.geometry.draws)
-        places = zip(*(values.tolist() for values in self.geometry.place(width, height, drawn)), strict=True)
-        rests: list[Any] = [[target] for target in self._dataset.targets(indices)]
-        parts = lines_of_parts(pictures, high, wide)
-        count = parts.shape[-1]
-        rooms = lines(out, count)
-        for number, (index, (left, top, flip)) in enumerate(zip(key.indices, places, strict=True)):
-            note(number)
-            try:
-                self._dataset.check(index)
-            except DataError as error:
-                rests[number] = self._left_out(self._named(error, index))
-                continue
-            if flip:
-                part = mirrored(pictures[index, top : top + high, left : left + wide])
-                rooms[number] = lines(part[None], count)[0]
-            else:
-                rooms[number] = parts[index, top, left]
-        return rests
 
     def sample(self, index: int, key: BatchKey, rng: SampleRandom) -> Any:
         """One sample as it goes to ``collate``, or ``Unreadable``."""

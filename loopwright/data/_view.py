@@ -172,33 +172,39 @@ def mirrored(pixels: np.ndarray) -> np.ndarray:
 
 
 def lines(pictures: np.ndarray, count: int) -> np.ndarray:
-    """Pictures (N, H, W, C) as lines of bytes (N, count), copied whole: in half the time that single numbers would take.
+    """Pictures (N, H, W, C) as lines of bytes (N, count), each copied as one item: in half the time of single numbers.
 
-    The same memory. A line is a row or, where the pixels lie side by side, all of a picture (``count`` 1).
+    The same memory. Of a picture that is one line (``count`` 1) the numbers, (N, bytes): as one item it would be slower.
 
-    >>> lines(np.zeros((2, 8, 4, 3), np.uint8), 8).shape
-    (2, 8)
+    >>> lines(np.zeros((2, 8, 4, 3), np.uint8), 8).shape, lines(np.zeros((2, 8, 4, 3), np.uint8), 1).shape
+    ((2, 8), (2, 96))
     """
     numbers = pictures.reshape(len(pictures), count, -1)
+    if count == 1:
+        return numbers[:, 0]
     return numbers.view(_line_type(numbers.shape[2] * numbers.itemsize))[..., 0]
 
 
 def lines_of_parts(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The lines of every part of so many pixels of every picture: (N, H - height + 1, W - width + 1, lines of a part).
+    """Every part of so many pixels of every picture: (N, H - height + 1, W - width + 1, ...), of each its lines, or its
+    numbers where these lie side by side.
 
     Args:
         pictures: uint8 (N, H, W, C), the pixels of each side by side. Nothing is copied.
 
     >>> pictures = np.zeros((2, 8, 6, 3), np.uint8)
     >>> lines_of_parts(pictures, 4, 4).shape, lines_of_parts(pictures, 4, 6).shape
-    ((2, 5, 3, 4), (2, 5, 1, 1))
+    ((2, 5, 3, 4), (2, 5, 1, 72))
     """
     number, high, wide, channels = pictures.shape
-    row, count = wide * channels, 1 if width == wide else height
-    size = height * width * channels // count
-    first = pictures[0].reshape(-1)[:size].view(_line_type(size))
-    shape = (number, high - height + 1, wide - width + 1, count)
-    return np.lib.stride_tricks.as_strided(first, shape, (pictures.strides[0], row, channels, row), writeable=False)
+    row = wide * channels
+    steps = (pictures.strides[0], row, channels)
+    places = (number, high - height + 1, wide - width + 1)
+    first, size = pictures[0].reshape(-1), width * channels
+    if width == wide or height == 1:
+        return np.lib.stride_tricks.as_strided(first, (*places, height * size), (*steps, 1), writeable=False)
+    items = first[:size].view(_line_type(size))
+    return np.lib.stride_tricks.as_strided(items, (*places, height), (*steps, row), writeable=False)
 
 
 @functools.lru_cache(1024)
