@@ -125,11 +125,8 @@ class Samples:
         sides = getattr(dataset, "sides", None)
         if transform is None and sides is not None:
             self.transform = self.geometry = Whole()
-        alike = (
-            isinstance(self.geometry, Cut) and self.geometry.placed and getattr(dataset, "pictures", None) is not None
-        )
         #: What ``show`` leaves it to where it only copies: parts of pictures in memory that are all alike.
-        self.cutter = Cutter(dataset, self.geometry) if alike else None
+        self.cutter = _cutter(dataset, self.geometry)
         #: How to have several pictures together, not decoded; None where they come decoded.
         self._joint = getattr(dataset, "joint", None) if leading_geometry(transform) is not None else None
         self._seeds_globals = not (self.geometry is not None and is_pure(transform) and sample_transform is None)
@@ -237,6 +234,12 @@ class Samples:
         if self._skip:
             return Unreadable(message or str(error))
         raise error
+
+
+def _cutter(dataset: Any, geometry: Geometry | None) -> Cutter | None:
+    if isinstance(geometry, Cut) and geometry.placed and getattr(dataset, "pictures", None) is not None:
+        return Cutter(dataset, geometry)
+    return None
 
 
 def _viewable(picture: Any) -> Viewable:
