@@ -82,8 +82,9 @@ def _weights(places: np.ndarray, reach: float) -> np.ndarray:
 def read_ramps(curves: Sequence[LRCurve]) -> Reading:
     """The suggestion of several ramps over the same rates, from the mean of their losses.
 
-    Its range is from leaving out each ramp in turn (the jackknife, 90 % of a Student distribution), and never narrower
-    than a step of the ramp. A single ramp does not tell its own noise: there the range is from ``half`` to ``edge``.
+    Its range is from leaving out each ramp in turn (the jackknife, 90 % of a Student distribution), never narrower than a
+    step of the ramp and never beyond ``half`` and ``edge``, which are the range of a single ramp: it does not tell its
+    own noise.
 
     Raises:
         ConfigError: the loss does not fall, or not clearly more than it wavers.
@@ -107,7 +108,7 @@ def read_ramps(curves: Sequence[LRCurve]) -> Reading:
     count = len(logs)
     error = math.sqrt((count - 1) / count * ((logs - logs.mean()) ** 2).sum())
     factor = max(math.exp(_STUDENT.get(count - 1, 1.8) * error), step)
-    return Reading(whole.lr, whole.lr / factor, whole.lr * factor, *_rest(whole))
+    return Reading(whole.lr, max(whole.half, whole.lr / factor), min(whole.lr * factor, whole.edge), *_rest(whole))
 
 
 def _rest(reading: Reading) -> tuple[float, float, float, bool, tuple[float, float]]:

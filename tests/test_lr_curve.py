@@ -113,6 +113,15 @@ def test_noise_moves_the_suggestion_little_and_the_range_tells_how_much() -> Non
     assert np.mean([np.log(r.high / r.low) for r in readings]) < 1.0
 
 
+@pytest.mark.parametrize("strange", [0.02, 0.1, 8.0])
+def test_a_strange_ramp_does_not_widen_the_range_beyond_half_and_edge(strange: float) -> None:
+    """Without it the others say something else by far; the suggestion with it still lies where training has begun."""
+    made = curves(3, 0.02)
+    made[0] = LRCurve(made[0].lr, valley([rate * strange for rate in RATES]).tolist(), made[0].smoothed)
+    reading = read_ramps(made)
+    assert reading.half <= reading.low <= reading.lr <= reading.high <= reading.edge
+
+
 def test_ramps_that_were_stopped_count_as_high_from_there_on() -> None:
     made = curves(3, 0.01)
     cut = [LRCurve(c.lr[:65], c.loss[:65], c.smoothed[:65], "the loss diverges at 1") for c in made]
