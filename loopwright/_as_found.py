@@ -31,7 +31,7 @@ class AsFound:
 
     def __init__(self, objects: Iterable[Any]) -> None:
         self.objects = list(objects)
-        self._optimizers = [value for value in self.objects if isinstance(value, Optimizer)]
+        self._optimizers = list(_with_inner(value for value in self.objects if isinstance(value, Optimizer)))
         self._layers = [layer for value in self.objects if isinstance(value, nn.Module) for layer in value.modules()]
         owned = {id(p) for layer in self._layers for p in layer.parameters(recurse=False)}
         loose = _Loose(p for p in self._optimized() if id(p) not in owned)
@@ -80,6 +80,15 @@ class _Loose:
             with torch.no_grad():
                 tensor.copy_(value)
             tensor.grad = None if gradient is None else gradient.to(tensor.device)
+
+
+def _with_inner(optimizers: Iterable[Any]) -> Iterator[Optimizer]:
+    """Optimizers behind those that they step, such as ``Together``'s: what is in both has to stay the same group."""
+    for value in optimizers:
+        if isinstance(value, Optimizer):
+            for held in vars(value).values():
+                yield from _with_inner(held if isinstance(held, list | tuple) else [held])
+            yield value
 
 
 def _keep_identity(optimizer: Optimizer, listed: list[dict[str, Any]], held: list[dict[str, Any]]) -> None:

@@ -278,6 +278,25 @@ def test_parameters_without_a_module_are_put_back() -> None:
     assert not optimizer.state and optimizer.param_groups[0]["lr"] == 0.1 and found.lr > 0
 
 
+def test_optimizers_within_an_optimizer_have_the_rates_that_are_tried_and_stay_with_it() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    muon = lw.build_optimizer("Muon", lw.param_groups(model), lr=0.01)
+    assert isinstance(muon, lw.Together)
+    used: list[set[float]] = []
+    hooks = [
+        one.register_step_pre_hook(lambda o, *_: used.append({g["lr"] for g in o.param_groups}))
+        for one in muon.optimizers
+    ]
+    rates = [0.003, 0.1]
+    lw.find_lr(model, muon, BATCHES, loss=F.cross_entropy, mode="runs", rates=rates, steps=2)
+    for hook in hooks:
+        hook.remove()
+    assert used == [{rate} for rate in rates for _ in range(2 * len(muon.optimizers))]
+    inner = [group for one in muon.optimizers for group in one.param_groups]
+    assert len(inner) == len(muon.param_groups)
+    assert all(one is other for one, other in zip(muon.param_groups, inner, strict=True))
+
+
 def test_what_cannot_be_put_back_is_said() -> None:
     class Forgetful:
         def __init__(self) -> None:
