@@ -102,8 +102,8 @@ def find_lr(
         clip: largest norm of the gradient, of a model.
         precision: as in ``Run``: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``; of a model.
         restore: what else a step changes: anything with ``state_dict`` and ``load_state_dict``, one or several. Not
-            needed for the model, the optimizer, what ``trained`` mentions by name, and modules that hold the
-            optimizer's parameters.
+            needed for the model, the optimizer, what ``trained``, ``loss`` and ``val`` mention by name, and modules that
+            hold the optimizer's parameters.
         seed: of everything random in the trials: the same seed, the same suggestion.
         on_curve: told of each ramp and run as it ends, on rank 0.
 
@@ -124,7 +124,7 @@ def find_lr(
     trained = trained.module if isinstance(trained, DistributedDataParallel) else trained  # it is wrapped anew
     dial, borrowed = Dial(optimizer), Borrowed(loader)
     with TrialRanks(ranks_here()) as ranks:
-        found = AsFound(_states(trained, optimizer, val, restore))
+        found = AsFound(_states(trained, optimizer, loss, val, restore))
         dial.hold()
         try:
             step = _as_step(trained, optimizer, loss, compute, clip, ranks)
@@ -374,7 +374,7 @@ def _as_validation(
     return functools.partial(step.validate, held)
 
 
-def _states(trained: Any, optimizer: Optimizer, val: Any, restore: Any) -> list[Any]:
+def _states(trained: Any, optimizer: Optimizer, loss: Any, val: Any, restore: Any) -> list[Any]:
     """Everything that a step may change and that has a state, each once."""
     several = isinstance(restore, Sequence) or (hasattr(restore, "__iter__") and not hasattr(restore, "state_dict"))
     listed = [optimizer, *(restore if several else [restore])]
@@ -382,8 +382,9 @@ def _states(trained: Any, optimizer: Optimizer, val: Any, restore: Any) -> list[
         listed.append(trained)
     else:
         listed += mentioned(trained)
-    if callable(val):
-        listed += mentioned(val)
+    for function in (loss, val):
+        if callable(function):
+            listed += mentioned(function)
     optimizers = [value for value in listed if isinstance(value, Optimizer)]
     held = {id(p) for value in listed if isinstance(value, nn.Module) for p in value.parameters()}
     optimized = [p for o in optimizers for group in o.param_groups for p in group["params"]]

@@ -297,6 +297,23 @@ def test_optimizers_within_an_optimizer_have_the_rates_that_are_tried_and_stay_w
     assert all(one is other for one, other in zip(muon.param_groups, inner, strict=True))
 
 
+@pytest.mark.parametrize("how", ["as it is", "in a function"])
+def test_a_loss_with_a_state_is_put_back_too(how: str) -> None:
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, output: Tensor, target: Tensor) -> Tensor:
+            self.get_buffer("calls").add_(1)
+            return F.cross_entropy(output, target)
+
+    model, counted = network(), Counted()
+    loss = counted if how == "as it is" else lambda output, target: counted(output, target)
+    lw.find_lr(model, sgd(model), BATCHES, loss=loss)
+    assert counted.get_buffer("calls") == 0
+
+
 def test_what_cannot_be_put_back_is_said() -> None:
     class Forgetful:
         def __init__(self) -> None:
