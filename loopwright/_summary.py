@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from ._errors import ConfigError
+from ._names import did_you_mean
 from ._nested import leaves, map_nested
 from ._snapshot import Snapshot
 from .data._size import shown_size
@@ -78,8 +79,12 @@ class Summary:
         return self.layers[0].kept
 
     def __getitem__(self, name: str) -> LayerSummary:
-        """A layer by its dotted name."""
-        return next(layer for layer in self.layers if layer.name == name)
+        """A layer by its dotted name; ``KeyError`` with near names where there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in self.layers if layer.name]
+        raise KeyError(f"{name}: no layer has this name: {did_you_mean(name, names) or 'see .layers'}")
 
     def table(self, depth: int | None = None) -> str:
         """The layers down to a depth, 0 for the model alone, and the sums."""
@@ -263,6 +268,8 @@ class _Account:
         torch.backends.mha.set_fastpath_enabled(False)  # one fused operation, which no counter looks into
         with ExitStack() as stack:
             stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+            if any(isinstance(layer, nn.RNNBase) for layer in model.modules()):  # the same of recurrent layers
+                stack.enter_context(_without_fused_layers())
             for layer in model.modules():
                 for handle in (
                     layer.register_forward_pre_hook(self._enter, prepend=True),
@@ -298,6 +305,19 @@ class _Account:
             self._kept[storage._cdata] = storage
             self._kept_bytes += storage.nbytes()
         return tensor
+
+
+@contextmanager
+def _without_fused_layers() -> Iterator[None]:
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    before = [library.enabled for library in libraries]
+    try:
+        for library in libraries:
+            library.enabled = False
+        yield
+    finally:
+        for library, enabled in zip(libraries, before, strict=True):
+            library.enabled = enabled
 
 
 def _layers(model: nn.Module, account: _Account) -> Iterator[LayerSummary]:

@@ -97,6 +97,20 @@ def test_shared_parameters_count_once() -> None:
     assert found.operations == 3 * 5 * 4 * 10
 
 
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers_cost_their_matrix_products(kind: type[nn.RNNBase], gates: int) -> None:
+    found = lw.summary(nn.Sequential(kind(4, 8, batch_first=True)), (2, 5, 4))
+    assert found.operations == found["0"].operations == 2 * 5 * gates * 8 * (4 + 8)
+
+
+def test_a_layer_that_is_not_there_is_named_with_those_that_are_near() -> None:
+    found = lw.summary(nn.Sequential(nn.Linear(2, 2)).append(nn.ReLU()), (1, 2))
+    with pytest.raises(KeyError, match="relu: no layer"):
+        found["relu"]
+    with pytest.raises(KeyError, match="did you mean 'stem'"):
+        lw.summary(lw.small_resnet(2, width=4), (2, 3, 8, 8))["sten"]
+
+
 def test_what_is_kept_is_what_autograd_saves() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8 * 36, 5)
@@ -158,6 +172,7 @@ def everything(model: nn.Module) -> dict[str, Any]:
         "attributes": [sorted(vars(layer)) for layer in model.modules()],
         "rng": capture_rng(),
         "threads": (torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled()),
+        "libraries": (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled),
     }
 
 
