@@ -70,6 +70,27 @@ class TestDefinition:
                 mean = torch.stack([state[name].double() for state in seen]).mean(0)
                 torch.testing.assert_close(value.double(), mean, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_weights_of_half_precision_are_averaged_in_single(self, dtype: torch.dtype) -> None:
+        """In their own a thousandth of a difference would be rounded away, and the average would stand still."""
+        model = nn.Linear(8, 8).to(dtype)
+        with torch.no_grad():
+            model.weight.fill_(1)
+        ema, swa = lw.EMA(model, 0.999, warmup=False), lw.SWA(model)
+        with torch.no_grad():
+            model.weight.fill_(2)
+        for _ in range(1000):
+            ema.update()
+            swa.update()
+        restored = lw.EMA(model, 0.999)
+        restored.load_state_dict(ema.state_dict())
+        for average, expected in ((ema, 2 - 0.999**1000), (restored, 2 - 0.999**1000), (swa, 2.0)):
+            with average.applied(model):
+                assert model.weight.dtype == dtype
+                torch.testing.assert_close(model.weight.float(), torch.full((8, 8), expected), rtol=0.004, atol=0)
+        assert lw.load_weights(nn.Linear(8, 8).to(dtype), ema.state_dict()["model"]).complete
+        assert bool((model.weight == 2).all())
+
     def test_both_agree_with_torchs_averaged_model(self) -> None:
         model = tiny_model()
         theirs = [

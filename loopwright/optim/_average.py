@@ -27,7 +27,7 @@ class Averaged(ABC):
         self.updates = 0  # how many weights the average is of
         self._names = frozenset(model.state_dict())  # what is saved: buffers that are not need no average
         floats, others = self._present()
-        self._averages = {name: tensor.detach().clone() for name, tensor in floats.items()}
+        self._averages = {name: _precise(tensor.detach()) for name, tensor in floats.items()}
         self._copies = {name: tensor.detach().clone() for name, tensor in others.items()}
         if not self._averages:
             raise ConfigError(f"{type(self).__name__}: the {type(model).__name__} has no weights to average")
@@ -47,7 +47,8 @@ class Averaged(ABC):
         self._follow(floats | others)
         share = self.share()
         self.updates += 1
-        averages, weights = locals_of(self._averages.values()), [local(tensor).detach() for tensor in floats.values()]
+        averages = locals_of(self._averages.values())
+        weights = [local(t).detach().to(a.dtype) for t, a in zip(floats.values(), averages, strict=True)]
         if share == 1:
             _copy(averages, weights)
         else:
@@ -150,8 +151,9 @@ class Averaged(ABC):
 class EMA(Averaged):
     """An exponential moving average of a model's weights.
 
-    Parameters and floating-point buffers, such as the statistics of batch norm, are averaged; integer buffers are the
-    model's last ones. Where the statistics should fit the averaged weights more closely, ``update_batch_norm``.
+    Parameters and floating-point buffers, such as the statistics of batch norm, are averaged, those of half precision in
+    single; integer buffers are the model's last ones. Where the statistics should fit the averaged weights more closely,
+    ``update_batch_norm``.
 
     Args:
         model: whose weights to average; its tensors must stay the same ones, as all of torch's optimizers leave them.
@@ -229,8 +231,13 @@ def _joined(tensors: Tensors) -> dict[str, Tensor]:
     return tensors[0] | tensors[1]
 
 
+def _precise(tensor: Tensor) -> Tensor:
+    """A copy to average in: in half precision a thousandth of a difference would be rounded away."""
+    return tensor.to(torch.float32 if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.dtype, copy=True)
+
+
 def _laid_like(tensor: Tensor, other: Tensor) -> Tensor:
-    return torch.empty_like(other).copy_(tensor)
+    return torch.empty_like(other, dtype=tensor.dtype).copy_(tensor)
 
 
 @torch.no_grad()
