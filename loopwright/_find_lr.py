@@ -77,7 +77,8 @@ def find_lr(
     several rates, from the same start, on the same batches.
 
     Afterwards model, buffers, gradients, modes, optimizer, schedulers, global generators and loader are what they were,
-    bit for bit, also after an error. In between the model is in training mode.
+    bit for bit, also after an error. In between the model is in training mode; layers of it that are in evaluation mode,
+    such as frozen batch norm, stay so, unless all is.
 
     Of several ranks each takes its part of the batches; losses and gradients are those of the whole batches, and all ranks
     are given the same suggestion. Give the model itself, or a function that calls a ``DistributedDataParallel`` of it.

@@ -55,10 +55,11 @@ class ModelStep:
                 f"{type(optimizer).__name__} evaluates the loss several times a step, which a scaler of fp16 gradients "
                 "cannot follow: use precision='bf16' or 'fp32'"
             )
-        self._model = ranks.parallel.wrap(model, compute.device)
+        self._given, self._model = model, ranks.parallel.wrap(model, compute.device)
 
     def begin(self) -> None:
-        self._model.train()
+        if not self._given.training:  # else layers in evaluation mode are meant to be, such as frozen batch norm
+            self._model.train()
         fp16 = self._compute.precision == "fp16"
         scaler = torch.amp.GradScaler(self._compute.device.type) if fp16 else None
         self._stepper = Stepper(self._optimizer, scaler, parallel=self._ranks.parallel)
@@ -69,10 +70,14 @@ class ModelStep:
     def validate(self, batches: Sequence[Batch]) -> float:
         """The mean loss over the batches in evaluation mode, which is left again."""
         self._ranks.parallel.same_buffers([self._model])
-        self._model.eval()
+        modules = [self._model, *([self._loss] if isinstance(self._loss, nn.Module) else [])]
+        training = [layer for module in modules for layer in module.modules() if layer.training]
+        for module in modules:
+            module.eval()
         with torch.no_grad():
             mean = self._ranks.mean([(as_number(self.loss(batch.data)), batch.samples) for batch in batches])
-        self._model.train()
+        for layer in training:
+            layer.training = True
         return mean
 
     def loss(self, batch: Any) -> Tensor:

@@ -619,6 +619,32 @@ def test_two_networks_that_play_against_each_other() -> None:
     assert equal(everything(maker, judge, of_maker, of_judge), before)
 
 
+@pytest.mark.parametrize("val", [None, BATCHES[:1]])
+def test_layers_that_are_frozen_in_training_are_frozen_in_trials(val: Any) -> None:
+    model = network()
+    lw.freeze(model, "1")  # batch norm, which goes into evaluation mode
+    seen: list[tuple[bool, bool, bool]] = []
+    hook = model[4].register_forward_hook(
+        lambda *_: seen.append((model.training, model[1].training, model[3].training))
+    )
+    optimizer = torch.optim.SGD(lw.param_groups(model), lr=0.1)
+    lw.find_lr(model, optimizer, BATCHES, loss=F.cross_entropy, mode="runs", rates=[0.1], steps=3, val=val)
+    model.eval()
+    lw.find_lr(model, optimizer, BATCHES, loss=F.cross_entropy, mode="runs", rates=[0.1], steps=1)  # meant is training
+    hook.remove()
+    validation = [] if val is None else [(False, False, False)]
+    assert seen == [*[(True, False, True)] * 3, *validation, (True, True, True)]
+
+
+def test_a_validation_loss_is_that_of_evaluation() -> None:
+    model = network()
+    losses = lw.Losses(
+        {"train": F.cross_entropy}, evaluation={"val": (F.cross_entropy, 0.0), "more": lambda *_: torch.ones(())}
+    )
+    found = lw.find_lr(model, sgd(model), BATCHES, loss=losses, mode="runs", rates=[0.1], steps=2, val=BATCHES[:1])
+    assert found.curves[0].val_loss == [1.0] and losses.training
+
+
 def test_a_validation_loss_may_decide() -> None:
     model = network()
     found = lw.find_lr(model, sgd(model), BATCHES, loss=F.cross_entropy, val=BATCHES[:3], val_batches=2, ramps=2)
