@@ -66,7 +66,7 @@ TOGETHER = ("train", "find-lr", "fit-batch")  # what every process of torchrun t
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    asked = _read(parser, arguments)
     if asked.command is None:
         parser.print_help()
         return 0
@@ -80,6 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, NonFiniteError) else 2
     except KeyboardInterrupt:
         return 130
+
+
+def _read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for. Settings may stand behind options, too, where argparse itself takes no more of them."""
+    asked, left = parser.parse_known_args(arguments)
+    if left and (any(text.startswith("-") for text in left) or not isinstance(getattr(asked, "settings", None), list)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        asked.settings += left
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -107,6 +107,20 @@ def test_a_mistake_is_one_clear_message(here: Path, capsys, arguments: str) -> N
 FAST = ["data=data", "image_size=16", "workers=0", "model=mobilenet_v3_small", "run=r"]
 
 
+def test_settings_may_stand_before_and_behind_options(here: Path, capsys) -> None:
+    Path("some.yaml").write_text("data: data\nmodel: resnet18\n")
+    shown = []
+    for line in ("some.yaml model=small_resnet image_size=16 --depth 0", "some.yaml --depth 0 model=small_resnet image_size=16",
+                 "--depth 0 some.yaml model=small_resnet image_size=16"):  # fmt: skip
+        assert cli.main(["summary", *line.split()]) == 0
+        shown.append(capsys.readouterr().out)
+    assert "307,923" in shown[0] and len(set(shown)) == 1
+    for wrong in ("summary some.yaml --deep model=small_resnet", "runs --deep 0"):
+        with pytest.raises(SystemExit):
+            cli.main(wrong.split())
+        assert "unrecognized arguments: --deep" in capsys.readouterr().err
+
+
 def test_a_run_of_another_configuration_says_what_differs(here: Path, capsys) -> None:
     assert cli.main(["train", *FAST, "epochs=1"]) == 0
     facts = lw.read_run("r")
