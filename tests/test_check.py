@@ -694,3 +694,8 @@ def test_the_command(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture
     assert "failed   augmentation" in capsys.readouterr().out
     assert cli.main(["check", *given, "augment=none"]) == 0
     assert cli.main(["check", "data=nowhere"]) == 2
+    (tmp_path / "file").write_text("")
+    capsys.readouterr()
+    assert cli.main(["check", *given, "--out", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr()  # before anything is looked at
+    assert f"--out: cannot write into the folder {tmp_path / 'file'}: File exists" in said.err and not said.out

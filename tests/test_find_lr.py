@@ -808,6 +808,14 @@ def test_the_command_says_writes_and_leaves_the_rest(here: Path, capsys) -> None
     assert sorted(os.listdir()) == ["curves", "data", "my.yaml"]
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_tried(here: Path, capsys) -> None:
+    Path("file").write_text("")
+    for folder in ("file", "file/below"):
+        assert cli.main(["find-lr", "my.yaml", "--out", folder]) == 2
+        said = capsys.readouterr()
+        assert f"--out: cannot write into the folder {folder}" in said.err and not said.out
+
+
 def test_the_command_makes_ramps(here: Path, capsys) -> None:
     code = cli.main(["find-lr", "my.yaml", "--ramps", "1", "--steps", "8"])
     said = capsys.readouterr()

@@ -240,6 +240,13 @@ def test_a_dry_run_lists_the_trials_and_writes_nothing(capsys) -> None:
     assert {one.state for one in result.trials} == {"waiting"}
 
 
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    Path("file").write_text("")
+    for folder in ("file", "file/below"):
+        with pytest.raises(lw.RunError, match=f"cannot write into the folder of the sweep {folder}: .* elsewhere"):
+            run(config({"lr": [0.1]}), folder)
+
+
 def test_a_damaged_record_is_named() -> None:
     given = config({"lr": [0.1]}, base={"epochs": 1})
     (one,) = run(given).trials

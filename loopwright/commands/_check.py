@@ -3,9 +3,10 @@
 import argparse
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
-from ._given import TASKS, read_settings
+from ._given import TASKS, check_writable, read_settings
 from ._keys import KEYS
 
 
@@ -25,7 +26,10 @@ def add(commands: Any) -> None:
 def _run(asked: argparse.Namespace) -> int:
     from ..recipes._check import check_settings
 
-    report = check_settings(read_settings(asked.settings, TASKS), seconds=asked.seconds)
+    settings = read_settings(asked.settings, TASKS)
+    if asked.out is not None:
+        check_writable(Path(asked.out), "--out")
+    report = check_settings(settings, seconds=asked.seconds)
     text, encoding = report.text(shutil.get_terminal_size().columns), sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
     if asked.out is not None:

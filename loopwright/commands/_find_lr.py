@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .._distributed import is_main
-from ._given import TASKS, read_settings
+from ._given import TASKS, check_writable, read_settings
 from ._keys import KEYS
 
 
@@ -34,9 +34,10 @@ def _run(asked: argparse.Namespace) -> int:
     path = Path(asked.settings[0]) if asked.settings and "=" not in asked.settings[0] else None
     if asked.write:
         check_overrides(path, given)
-    found = find_rate(
-        settings, mode=asked.mode, ramps=asked.ramps, steps=asked.steps, out=asked.out or Path("runs/find-lr")
-    )
+    out = asked.out or Path("runs/find-lr")
+    if is_main():
+        check_writable(out, "--out")
+    found = find_rate(settings, mode=asked.mode, ramps=asked.ramps, steps=asked.steps, out=out)
     if asked.write and path is not None and is_main():
         write_rate(found, path, given)
     return 0

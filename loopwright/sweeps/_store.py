@@ -38,8 +38,17 @@ class Store:
     def begin(self, fixed: Mapping[str, Any], threads: int) -> int:
         """Make the folder, or join the sweep that is in it; returns the threads of its trials.
 
-        Raises RunError where the folder is of a sweep with other fixed settings.
+        Raises RunError where the folder is of a sweep with other fixed settings, or cannot be written.
         """
+        try:
+            return self._begin(fixed, threads)
+        except OSError as error:
+            raise RunError(
+                f"cannot write into the folder of the sweep {self.folder}: {error.strerror}. Give it write permission, or "
+                "put the sweep elsewhere (study.folder=...)"
+            ) from error
+
+    def _begin(self, fixed: Mapping[str, Any], threads: int) -> int:
         make_folder(self.folder / "trials")
         make_folder(self.folder / "claims")
         with self.alone():
