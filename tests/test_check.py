@@ -677,6 +677,30 @@ def test_the_sheet_shows_pictures_as_they_were() -> None:
     assert report.pictures[0].caption.removeprefix("train ") in photo.classes
 
 
+@pytest.mark.parametrize("scheduler", ["OneCycleLR", "{name: CosineAnnealingLR, warmup: 0.5}", "none"])
+def test_each_group_is_tried_at_the_rate_that_the_configuration_gives_it(
+    photos: Path, monkeypatch, scheduler: str
+) -> None:
+    from loopwright.recipes import _check
+    from loopwright.recipes._settings import TrainSettings
+
+    tried: list[set[float]] = []
+    monkeypatch.setattr(
+        _check, "check", lambda *_, optimizer, **__: tried.append({g["lr"] for g in optimizer.param_groups})
+    )
+    given = [
+        f"data={photos}",
+        "model=small_resnet",
+        "image_size=16",
+        "epochs=2",
+        f"scheduler={scheduler}",
+        "optimizer.lr=0.1",
+    ]
+    for more in ([], ["optimizer.rules={stem: {lr_factor: 0.1}}"]):
+        _check.check_settings(lw.load_config(None, [*given, *more], schema=TrainSettings))
+    assert [sorted(rates) for rates in tried] == [[pytest.approx(0.1)], [pytest.approx(0.01), pytest.approx(0.1)]]
+
+
 def test_the_command(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from test_faces import small_copy
 

@@ -30,7 +30,8 @@ def check_settings(
     pieces = build(settings)
     pieces.model.to(choose_compute(settings.device, settings.precision).device)
     for group in pieces.optimizer.param_groups:
-        group["lr"] = settings.optimizer.lr  # the scheduler has set it to where it begins
+        # The scheduler has set it to where it begins: its own is the peak, else the one that it begins from.
+        group["lr"] = group.get("max_lr", group.get("initial_lr", group["lr"]))
     title = f"{settings.data}, {settings.model.name} at {settings.last_size} px"
     if isinstance(settings, PictureSettings):
         return check(
