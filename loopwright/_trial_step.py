@@ -49,8 +49,8 @@ class ModelStep:
     ) -> None:
         self._optimizer, self._loss = optimizer, loss
         self._compute, self._clip, self._ranks = compute, clip, ranks
-        self._needs_closure = _needs_closure(optimizer)
-        if self._needs_closure and compute.precision == "fp16":
+        self._takes_closure = needs_closure(optimizer)
+        if self._takes_closure and compute.precision == "fp16":
             raise ConfigError(
                 f"{type(optimizer).__name__} evaluates the loss several times a step, which a scaler of fp16 gradients "
                 "cannot follow: use precision='bf16' or 'fp32'"
@@ -65,7 +65,7 @@ class ModelStep:
         self._stepper = Stepper(self._optimizer, scaler, parallel=self._ranks.parallel)
 
     def __call__(self, batches: Sequence[Batch]) -> float:
-        return self._by_closure(batches) if self._needs_closure else self._at_once(batches)
+        return self._by_closure(batches) if self._takes_closure else self._at_once(batches)
 
     def validate(self, batches: Sequence[Batch]) -> float:
         """The mean loss over the batches in evaluation mode, which is left again."""
@@ -166,6 +166,7 @@ def weighted_mean(values: Sequence[tuple[float, int]]) -> float:
     return sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
 
 
-def _needs_closure(optimizer: Optimizer) -> bool:
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether its step cannot do without one, as that of LBFGS."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty

@@ -191,6 +191,42 @@ def test_what_cannot_be_checked_is_one_clear_error() -> None:
         lw.check(nn.Linear(5, 2), PLAIN, loss=F.cross_entropy, batch_size=16)
     with pytest.raises(lw.ConfigError, match="needs the optimizer"):
         lw.check(nn.Linear(4, 2), PLAIN, loss=F.cross_entropy, step=lambda batch: None)
+    with pytest.raises(lw.DataError, match="val has no samples"):
+        lw.check(nn.Linear(4, 2), PLAIN, [], loss=F.cross_entropy)
+    with pytest.raises(lw.ConfigError, match="of several the one .* Found: a list"):
+        lw.check(nn.Linear(4, 2), PLAIN, loss=F.cross_entropy, optimizer=[])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["Muon", "LBFGS", "Adam"])
+def test_a_step_is_made_with_any_optimizer(kind: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = lw.build_optimizer(kind, lw.param_groups(model), lr=0.01)
+    assert (
+        lw.check(model, PLAIN, loss=F.cross_entropy, optimizer=optimizer)["learning rate"].outcome != "could not look"
+    )
+
+
+def test_a_loss_with_a_state_is_put_back_too() -> None:
+    class Counted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            self.get_buffer("calls").add_(1)
+            return F.cross_entropy(output, target)
+
+    counted = Counted()
+    lw.check(nn.Linear(4, 2), PLAIN, loss=counted)
+    lw.check(nn.Linear(4, 2), PLAIN, compute=lambda model, batch: counted(model(batch[0]), batch[1]))
+    assert counted.get_buffer("calls") == 0
+
+
+def test_samples_of_bfloat16_are_looked_at_as_others() -> None:
+    half = [(x.bfloat16(), y) for x, y in PLAIN]
+    report = lw.check(nn.Linear(4, 2).bfloat16(), half, half, loss=F.cross_entropy)
+    assert not [verdict.evidence for verdict in report.verdicts if "Error" in verdict.evidence]
 
 
 def test_an_error_in_one_check_is_said_and_the_others_go_on() -> None:

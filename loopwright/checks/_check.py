@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from .._distributed import ranks_here
-from .._errors import ConfigError
+from .._errors import ConfigError, DataError
+from .._mentioned import mentioned
 from .._snapshot import Snapshot
 from ..data._loader import Loader
 from ..data._normalize import Normalize
@@ -78,9 +79,9 @@ def check(
     expects, one batch by heart, with and without inputs, leaks across the batch, frozen and dead parameters, evaluation
     mode, the learning rate, and, with ``step``, gradients that are not cleared.
 
-    Model, optimizer, gradients, random generators and loaders are bit for bit what they were, also after an error. What
-    a dataset or a ``step`` of your own changes beside them stays changed. The model stays on its device. Of several ranks
-    the first one looks, in one process, and all have its report.
+    Model, optimizer, gradients, modules that the loss names, random generators and loaders are bit for bit what they were,
+    also after an error. What a dataset or a ``step`` of your own changes beside them stays changed. The model stays on its
+    device. Of several ranks the first one looks, in one process, and all have its report.
 
     Args:
         model, train, val, loss, compute: as for ``fit``.
@@ -133,11 +134,13 @@ def _report(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     made = _as_optimizer(optimizer, model, lr, weight_decay)
     feeds = [
-        Feed(_as_loader(data, batch_size, how, normalize, shuffle), device, seed, what)
+        Feed(_as_loader(data, batch_size, how, normalize, shuffle, what), device, seed, what)
         for data, how, what, shuffle in ((train, transform, "train", True), (val, val_transform, "val", False))
         if data is not None
     ]
     snapshot = Snapshot([model, made])
+    named = {id(part): part for function in (loss, compute) if function is not None for part in mentioned(function)}
+    beside = Snapshot(part for part in named.values() if isinstance(part, nn.Module) and part is not model)
 
     def put_back() -> None:
         snapshot.put_back()
@@ -150,6 +153,7 @@ def _report(
         )
         examination.run()
     finally:
+        beside.put_back()
         snapshot.put_back()
     return CheckReport(
         title or f"{type(model).__name__}, {sum(p.numel() for p in model.parameters()):,} parameters",
@@ -324,10 +328,12 @@ class _Examination:
             self.on_verdict(verdict)
 
 
-def _as_loader(data: Any, batch_size: int, transform: Any, normalize: Any, shuffle: bool) -> Any:
+def _as_loader(data: Any, batch_size: int, transform: Any, normalize: Any, shuffle: bool, what: str) -> Any:
     """As ``fit`` does: a dataset becomes a loader; what yields batches already stays as it is."""
     if isinstance(data, Loader) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return data
+    if not len(data):
+        raise DataError(f"{what} has no samples: a {type(data).__name__} that is empty")
     return Loader(
         data, min(batch_size, len(data)), transform=transform, workers=0, normalize=normalize, shuffle=shuffle
     )
@@ -340,4 +346,9 @@ def _as_optimizer(optimizer: Any, model: nn.Module, lr: float, weight_decay: flo
         trained = any(p.requires_grad for p in model.parameters())
         groups: Any = param_groups(model, weight_decay=weight_decay) if trained else list(model.parameters())
         return build_optimizer(optimizer, groups, lr=lr)
+    if not callable(optimizer):
+        raise ConfigError(
+            "optimizer= is an optimizer, a name, or a function of parameters; of several the one that is to be looked at. "
+            f"Found: a {type(optimizer).__name__}"
+        )
     return optimizer([p for p in model.parameters() if p.requires_grad])

@@ -199,7 +199,8 @@ def as_pixels(picture: Any) -> np.ndarray | None:
     if hasattr(picture, "picture"):  # loopwright's own, not decoded yet
         return np.asarray(picture.picture().convert("RGB"))
     if isinstance(picture, Tensor):
-        picture = picture.detach().cpu().numpy()
+        picture = picture.detach().cpu()
+        picture = (picture.float() if picture.dtype == torch.bfloat16 else picture).numpy()  # NumPy has no bfloat16
     if not isinstance(picture, np.ndarray) or picture.ndim not in (2, 3):
         return None
     return _of_array(picture)

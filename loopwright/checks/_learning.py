@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from .._trial_step import needs_closure
 from ._loss_facts import LossFacts
 from ._subject import Subject
 from ._training import RATES, Curve, dropout_off, overfit
@@ -156,7 +157,11 @@ def _own_step(subject: Subject, batch: Any, optimizer: Optimizer) -> float:
         return loss
 
     with torch.enable_grad():
-        return _number(optimizer.step(closure))  # type: ignore[arg-type] - it returns what the closure does
+        if needs_closure(optimizer):
+            return _number(optimizer.step(closure))  # type: ignore[arg-type] - it returns what the closure does
+        loss = closure()
+        optimizer.step()
+        return _number(loss)
 
 
 def _their_step(subject: Subject, batch: Any, step: Callable[[Any], Any]) -> float:
