@@ -18,6 +18,7 @@ from ._fit import own_loss, split_batch
 from ._stepper import Stepper
 from ._trial_ranks import TrialRanks
 from .data._source import Batch
+from .optim._lbfgs import lay_out_gradients
 
 
 class TrialStep(Protocol):
@@ -109,6 +110,7 @@ class ModelStep:
                 with parallel.weighed():
                     (loss * (parallel.share(batch.samples, whole)[0] / whole)).backward()
                 losses.append((as_number(loss), batch.samples))
+            lay_out_gradients(self._model.parameters())
             if self._clip is not None:
                 nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
             evaluations.append(self._ranks.mean(losses))

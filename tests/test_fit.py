@@ -187,3 +187,35 @@ def test_without_a_folder_each_call_gets_its_own(tmp_path: Path, monkeypatch) ->
     monkeypatch.chdir(tmp_path)
     folders = [fit(linear(), XY, None, loss=F.cross_entropy).folder for _ in range(2)]  # type: ignore[arg-type]
     assert [str(folder) for folder in folders] == ["runs/fit", "runs/fit-2"]
+
+
+@pytest.mark.parametrize("made", ["by name", "torch's own"])
+def test_lbfgs_trains_convolutions(tmp_path: Path, made: str) -> None:
+    """Their kernels are in channels-last memory, which torch's LBFGS does not read."""
+    pictures = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    data = [(picture, (picture[0].mean() > 0.5).long()) for picture in pictures]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(576, 2))
+    optimizer = "LBFGS" if made == "by name" else torch.optim.LBFGS(model.parameters(), lr=0.1)
+    fitted = lw.fit(
+        model,
+        data,
+        loss=F.cross_entropy,
+        optimizer=optimizer,
+        lr=0.1,
+        epochs=2,
+        workers=0,
+        run=tmp_path,
+        progress=False,
+    )
+    first, last = (line["train/loss"] for line in fitted.history if "train/loss" in line)
+    assert last < first
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_lbfgs_finds_a_rate_of_convolutions() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 2)).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    batches = [(torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 0, 1]))]
+    lw.find_lr(model, optimizer, batches, loss=F.cross_entropy, mode="runs", rates=[0.1], steps=1)

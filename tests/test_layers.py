@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
      "models._small_resnet", "models._dncnn", "models._unet", "models._segmenter", "models._tta",
      "models._tiled_model",
      "optim._picture_losses", "optim._of_target", "optim._patterns", "optim._layers", "optim._schedule", "optim._course",
-     "optim._together", "optim._average", "optim._batch_norm", "optim._evaluation_weights", "optim._distill"},
+     "optim._together", "optim._lbfgs", "optim._average", "optim._batch_norm", "optim._evaluation_weights", "optim._distill"},
     {"trackers._tracker", "trackers._flat", "trackers._tail", "trackers._events"},
     {"trackers._position", "trackers._facts", "trackers._tensorboard", "trackers._mlflow", "trackers._wandb"},
     {"trackers._mirror", "trackers._by_name"},

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from .._errors import ConfigError, MissingExtra
 from .._names import check_arguments, did_you_mean, load_object
+from ._lbfgs import LBFGS
 from ._together import ADAMW, muon
 
 # Of the extra "schedulefree", which need not be installed for their names to be known.
@@ -69,7 +70,7 @@ def build_optimizer(name: str, parameters: Iterable[Any], *, lr: float, **argume
     check_optimizer_arguments(name, arguments)
     found = find_optimizer(name)
     if found is torch.optim.LBFGS:
-        parameters = _without_groups(parameters)
+        found, parameters = LBFGS, _without_groups(parameters)
     return found(parameters, lr=lr, **arguments)
 
 
