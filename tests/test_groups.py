@@ -143,8 +143,11 @@ class TestRules:
             ({"rules": {"fc": 0.1}}, "must be a mapping"),
             ({"layer_decay": 1.5, "lr": 1}, "layer_decay must be above 0 and at most 1"),
             ({"layer_decay": 0.5}, "layer_decay is a factor of lr"),
-            ({"lr": 0}, "lr must be above 0"),
-            ({"weight_decay": -1}, "weight_decay must be 0 or more"),
+            ({"lr": 0}, "lr must be a number above 0. Found: 0"),
+            ({"lr": "0.1"}, "lr must be a number above 0. Found: '0.1'"),
+            ({"lr": float("inf")}, "lr must be a number above 0. Found: inf"),
+            ({"weight_decay": -1}, "weight_decay must be a number, 0 or more. Found: -1"),
+            ({"weight_decay": float("nan")}, "weight_decay must be a number, 0 or more. Found: nan"),
             ({"rules": {"*": {"frozen": True}}}, "no parameter that is trained"),
         ],
     )  # fmt: skip

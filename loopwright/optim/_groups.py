@@ -108,10 +108,10 @@ def _check_setting(place: str, key: str, value: Any) -> None:
 
 
 def _check_numbers(weight_decay: float, lr: float | None, layer_decay: float | None) -> None:
-    if weight_decay < 0:
-        raise ConfigError(f"weight_decay must be 0 or more. Found: {weight_decay}")
-    if lr is not None and not lr > 0:
-        raise ConfigError(f"lr must be above 0. Found: {lr}")
+    if not _is_number(weight_decay) or weight_decay < 0:
+        raise ConfigError(f"weight_decay must be a number, 0 or more. Found: {weight_decay!r}")
+    if lr is not None and (not _is_number(lr) or not lr > 0):
+        raise ConfigError(f"lr must be a number above 0. Found: {lr!r}")
     if layer_decay is not None:
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1. Found: {layer_decay}")
