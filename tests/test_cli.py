@@ -110,8 +110,11 @@ FAST = ["data=data", "image_size=16", "workers=0", "model=mobilenet_v3_small", "
 def test_settings_may_stand_before_and_behind_options(here: Path, capsys) -> None:
     Path("some.yaml").write_text("data: data\nmodel: resnet18\n")
     shown = []
-    for line in ("some.yaml model=small_resnet image_size=16 --depth 0", "some.yaml --depth 0 model=small_resnet image_size=16",
-                 "--depth 0 some.yaml model=small_resnet image_size=16"):  # fmt: skip
+    for line in (
+        "some.yaml model=small_resnet image_size=16 --depth 0",
+        "some.yaml --depth 0 model=small_resnet image_size=16",
+        "--depth 0 some.yaml model=small_resnet image_size=16",
+    ):
         assert cli.main(["summary", *line.split()]) == 0
         shown.append(capsys.readouterr().out)
     assert "307,923" in shown[0] and len(set(shown)) == 1
