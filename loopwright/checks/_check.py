@@ -346,7 +346,7 @@ def _as_optimizer(optimizer: Any, model: nn.Module, lr: float, weight_decay: flo
         trained = any(p.requires_grad for p in model.parameters())
         groups: Any = param_groups(model, weight_decay=weight_decay) if trained else list(model.parameters())
         return build_optimizer(optimizer, groups, lr=lr)
-    if not callable(optimizer):
+    if isinstance(optimizer, list | tuple):
         raise ConfigError(
             "optimizer= is an optimizer, a name, or a function of parameters; of several the one that is to be looked at. "
             f"Found: a {type(optimizer).__name__}"
