@@ -50,6 +50,8 @@ class TestFreeze:
             lw.unfreeze(nn.Linear(1, 1), "wait")
         with pytest.raises(lw.ConfigError, match="did you mean 'weight'"):
             lw.unfreeze(nn.Linear(1, 1), "weigth")
+        with pytest.raises(lw.ConfigError, match=r"takes texts, one after the other. Found: \['weight'\]"):
+            lw.freeze(nn.Linear(1, 1), ["weight"])  # type: ignore[arg-type]
 
 
 class TestUnfreezing:

@@ -182,6 +182,17 @@ def test_a_mistake_of_the_study_is_said_with_its_line(text: str) -> None:
     assert str(caught.value) == f"s.yaml:3: {STUDY_MISTAKES[text]}"
 
 
+def test_a_command_in_one_text_is_split_as_a_shell_does() -> None:
+    study: dict[str, Any] = {"method": "grid", "command": "python 'my train.py' --out={run}"}
+    given: dict[str, Any] = {"lr": 1, "sweep": {"lr": [1, 2]}, "study": study}
+    assert read_plan(given, folder="out").study.command == ["python", "my train.py", "--out={run}"]
+    study["command"] = "python 'my train.py"
+    with pytest.raises(
+        lw.ConfigError, match=r"study.command: .*No closing quotation. As a list of words nothing needs"
+    ):
+        read_plan(given, folder="out")
+
+
 def test_without_optuna_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     given: dict[str, Any] = {"lr": 1, "sweep": {"lr": [1, 2]}, "study": {"method": "tpe", "command": ["x"]}}

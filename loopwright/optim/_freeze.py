@@ -104,6 +104,8 @@ def _settle_norms(model: nn.Module) -> None:
 
 
 def _some(name: str, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if wrong := [pattern for pattern in patterns if not isinstance(pattern, str)]:
+        raise ConfigError(f"{name}(model, 'backbone', 'head.*') takes texts, one after the other. Found: {wrong[0]!r}")
     if not patterns:
         raise ConfigError(f"{name}(model) without patterns does nothing: '*' means all parameters")
     return patterns

@@ -1,5 +1,6 @@
 """What a ``study:`` mapping may hold: how the settings of the ``sweep:`` tree are searched, and where."""
 
+import shlex
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -41,7 +42,12 @@ class StudySettings(Settings):
     @field_validator("command", mode="before")
     @classmethod
     def _words(cls, value: Any) -> Any:
-        return value.split() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return shlex.split(value)
+        except ValueError as error:  # a quote that is not closed
+            raise ValueError(f"{value!r}: {error}. As a list of words nothing needs quotes") from None
 
     @model_validator(mode="after")
     def _fits(self) -> "StudySettings":
