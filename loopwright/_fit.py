@@ -268,9 +268,6 @@ class _Step:
             with self._live.autocast():
                 values = measure()
             values["loss"].backward()
-            for parameter in self._optimizer.param_groups[0]["params"]:  # torch's reads no channels-last memory
-                if parameter.grad is not None and parameter.grad.layout == torch.strided:
-                    parameter.grad = parameter.grad.contiguous()
             if not first:
                 first.update(values)
             return float(values["loss"].detach())

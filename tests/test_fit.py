@@ -213,6 +213,26 @@ def test_lbfgs_trains_convolutions(tmp_path: Path, made: str) -> None:
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_loop_of_ones_own_trains_convolutions_with_torchs_lbfgs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with lw.Run(tmp_path, progress=False) as run:
+        model = run.prepare(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+        )
+        optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+        run.register(model=model, optimizer=optimizer)
+        pictures, labels = torch.rand(8, 3, 8, 8).to(run.device), torch.arange(8, device=run.device) % 2
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(pictures), labels)
+            loss.backward()
+            return loss
+
+        losses = [optimizer.step(closure).detach().item() for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+
 def test_lbfgs_finds_a_rate_of_convolutions() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(784, 2)).to(memory_format=torch.channels_last)

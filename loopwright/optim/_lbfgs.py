@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 
 class LBFGS(torch.optim.LBFGS):
@@ -27,3 +28,11 @@ def lay_out_gradients(parameters: Iterable[Tensor]) -> None:
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
             parameter.grad = gradient.contiguous()
+
+
+def lay_out_of_its_own(optimizer: Optimizer) -> None:
+    """Have the gradients of torch's own LBFGS laid out whenever they come; of all others nothing is changed."""
+    if isinstance(optimizer, torch.optim.LBFGS) and not isinstance(optimizer, LBFGS):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.register_post_accumulate_grad_hook(lambda tensor: lay_out_gradients([tensor]))
