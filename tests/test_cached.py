@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import forked
+from counted import Counted, read_all
 from PIL import Image
-from test_codec import Pair, same
+from test_codec import same
 
 import loopwright as lw
+from conftest import forked
 from loopwright._errors import ConfigError, DataError
 from loopwright.data import _arena, _cached, _shelf
 from loopwright.data._arena import Arena
@@ -258,29 +259,6 @@ def test_parts_tables_and_packs_work_with_it(photos: lw.ImageFolder, tmp_path: P
     assert equal(batches(lw.Cached(packed)), batches(packed))
 
 
-class Counted:
-    """A dataset of one's own: nested samples, no files; tells how often it was read."""
-
-    def __init__(self, count: int = 20, size: int = 50) -> None:
-        self.count, self.size, self.reads = count, size, SharedMemory(8 * count)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < self.count:
-            raise IndexError(index)
-        self.reads.bytes.cast("Q")[index] += 1
-        made = np.random.RandomState(index).randint(0, 255, (self.size, index + 1), np.uint8)
-        return {"array": made, "pair": Pair(torch.from_numpy(made.copy()).T, f"name {index}"), "more": [None, 1.5]}
-
-    def __repr__(self) -> str:
-        return f"Counted({self.count}, {self.size})"
-
-    def read(self) -> list[int]:
-        return self.reads.bytes.cast("Q").tolist()
-
-
 def stacked(samples: list) -> list:
     return samples
 
@@ -326,16 +304,12 @@ def test_it_is_a_dataset_like_the_one_inside(photos: lw.ImageFolder) -> None:
         pickle.dumps(lw.Cached(Counted()))
 
 
-def _read_all(cached: Any) -> None:
-    assert [cached[index]["pair"].label for index in range(20)] == [f"name {index}" for index in range(20)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["memory", "path"])
 def test_processes_that_are_spawned_share_it_too(tmp_path: Path, where: str) -> None:
     cached = lw.Cached(Counted(), "memory" if where == "memory" else tmp_path / "cache", check=False)
     cached[3]
-    process = multiprocessing.get_context("spawn").Process(target=_read_all, args=(cached,))
+    process = multiprocessing.get_context("spawn").Process(target=read_all, args=(cached,))
     process.start()
     process.join()
     assert process.exitcode == 0

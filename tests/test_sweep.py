@@ -483,6 +483,7 @@ def test_a_sweep_of_trainings_killed_three_times_has_the_undisturbed_metrics(pho
     assert (
         subprocess.run(
             [sys.executable, "-m", "loopwright", "train", "out/best.yaml", "run=again"],
+            env={**os.environ, "OMP_NUM_THREADS": str(undisturbed.threads)},
             capture_output=True,
             check=False,
         ).returncode
