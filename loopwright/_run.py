@@ -67,7 +67,7 @@ from ._when import Due, Limits, parse_span, parse_spans
 from ._yaml import Difference, dump_yaml, plain
 from .data._slice import Slice
 from .data._source import Batch, OwnLoader, Source, open_source
-from .optim._lbfgs import lay_out_of_its_own
+from .optim._lbfgs import lay_out_in_closures
 from .trackers._by_name import Asked, make_trackers
 from .trackers._mirrors import Mirrors
 
@@ -526,7 +526,7 @@ class Run:
             self._keeper.registry.add(name, value)
             if isinstance(value, Optimizer):
                 self._parallel.adopt(value)
-                lay_out_of_its_own(value)
+                lay_out_in_closures(value)
                 scaler = torch.amp.GradScaler(self.device.type) if self.compute.precision == "fp16" else None
                 self._steppers.add(name, value, scaler)
                 self._histograms.watch(value)

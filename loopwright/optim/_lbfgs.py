@@ -1,22 +1,15 @@
-"""``LBFGS``: torch's, of gradients in any memory format."""
+"""Gradients as torch's LBFGS reads them: as rows of numbers, which those of kernels in channels-last memory are not."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
-
-
-class LBFGS(torch.optim.LBFGS):
-    """Torch's reads gradients as rows of numbers, which those of kernels in channels-last memory are not."""
-
-    def _gather_flat_grad(self) -> Tensor:
-        lay_out_gradients(parameter for group in self.param_groups for parameter in group["params"])
-        return super()._gather_flat_grad()  # type: ignore[reportAttributeAccessIssue] - private
+from torch.optim import LBFGS, Optimizer
 
 
 def lay_out_gradients(parameters: Iterable[Tensor]) -> None:
-    """Put the numbers of gradients one behind another, as torch's LBFGS needs them.
+    """Put the numbers of gradients one behind another.
 
     >>> kernel = torch.ones(2, 3, 2, 2).to(memory_format=torch.channels_last).requires_grad_()
     >>> kernel.sum().backward()
@@ -30,9 +23,22 @@ def lay_out_gradients(parameters: Iterable[Tensor]) -> None:
             parameter.grad = gradient.contiguous()
 
 
-def lay_out_of_its_own(optimizer: Optimizer) -> None:
-    """Have the gradients of torch's own LBFGS laid out whenever they come; of all others nothing is changed."""
-    if isinstance(optimizer, torch.optim.LBFGS) and not isinstance(optimizer, LBFGS):
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.register_post_accumulate_grad_hook(lambda tensor: lay_out_gradients([tensor]))
+def lay_out_in_closures(optimizer: Optimizer) -> None:
+    """Have an LBFGS find gradients so after each call of the closure that it is given; all others stay as they are."""
+    if isinstance(optimizer, LBFGS):
+        optimizer.register_step_pre_hook(_with_laid_out)
+
+
+def _with_laid_out(optimizer: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def laid_out(closure: Callable[[], Any]) -> Callable[[], Any]:
+        def measure() -> Any:
+            loss = closure()
+            lay_out_gradients(parameters)
+            return loss
+
+        return measure
+
+    itself, *closures = arguments
+    return (itself, *map(laid_out, closures)), {name: laid_out(closure) for name, closure in named.items()}

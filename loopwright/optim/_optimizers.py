@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from .._errors import ConfigError, MissingExtra
 from .._names import check_arguments, did_you_mean, load_object
-from ._lbfgs import LBFGS
+from ._lbfgs import lay_out_in_closures
 from ._together import ADAMW, muon
 
 # Of the extra "schedulefree", which need not be installed for their names to be known.
@@ -70,8 +70,10 @@ def build_optimizer(name: str, parameters: Iterable[Any], *, lr: float, **argume
     check_optimizer_arguments(name, arguments)
     found = find_optimizer(name)
     if found is torch.optim.LBFGS:
-        found, parameters = LBFGS, _without_groups(parameters)
-    return found(parameters, lr=lr, **arguments)
+        parameters = _without_groups(parameters)
+    built = found(parameters, lr=lr, **arguments)
+    lay_out_in_closures(built)
+    return built
 
 
 def _without_groups(parameters: Iterable[Any]) -> list[Any]:
