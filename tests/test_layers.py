@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
     {"trackers._follow", "trackers._sync", "trackers._ui"},
     {"trackers._beside", "trackers._child"},
     {"trackers._apart"},
-    {"trackers._mirrors"},
+    {"trackers._mirrors", "data._turn", "data._jpeg_top", "data._jpeg_part", "data._crop_copy"},
     {"data._picture", "data._view", "data._slice", "data._jpeg", "data._normalize", "data._to_unit", "data._collate",
      "data._order", "data._strings",
      "data._labels", "data._places", "data._parquet", "data._faults", "data._tar", "data._shard_names",

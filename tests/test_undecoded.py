@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import loopwright as lw
 from loopwright._errors import DataError
 from loopwright.data import _jpeg
-from loopwright.data._jpeg import decode_jpeg, jpeg_facts
+from loopwright.data._jpeg import decode_jpeg, decode_part, jpeg_facts
 from loopwright.data._undecoded import PictureFile
 from loopwright.data._view import Pixels, View, reduced_view, show
 
@@ -204,41 +204,84 @@ def test_a_view_is_written_where_it_is_asked_to_be() -> None:
         assert not out[0].any()
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.fixture(params=["compiled", "from the top"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How parts are decoded: by what was compiled here, or without it."""
+    if request.param != "compiled":
+        monkeypatch.setattr(_jpeg, "_parts_are_exact", lambda: False)
+    elif not _jpeg._parts_are_exact():
+        pytest.skip("not compiled here: no compiler, or no headers of libjpeg-turbo")
+    return request.param
+
+
+EVERY_WAY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@EVERY_WAY
 @given(
     width=st.integers(8, 200),
     height=st.integers(8, 200),
-    bottom=st.floats(0, 1),
+    box=st.tuples(*[st.floats(0, 1)] * 4),
     reduction=st.sampled_from([1, 2, 4, 8]),
     options=st.sampled_from([*KINDS.values(), {"restart_marker_rows": 1}, {"optimize": True}]),
     mode=st.sampled_from(["RGB", "L"]),
 )
-def test_rows_that_are_not_wanted_are_not_decoded_and_the_others_stay_the_same(
-    width: int, height: int, bottom: float, reduction: int, options: dict, mode: str
+def test_a_part_has_the_pixels_of_the_whole(
+    way: str, width: int, height: int, box: tuple[float, ...], reduction: int, options: dict, mode: str
 ) -> None:
-    data = encoded(photo(width, height, mode), **options)
+    data = encoded(noisy(width, height, mode), **options)
     facts = jpeg_facts(data)
     assert facts is not None
     full = decode_jpeg(data, facts, reduction)
-    rows = max(1, round(bottom * len(full)))
+    high, wide = full.shape[:2]
+    (left, right), (top, bottom) = span(box[0], box[1], wide), span(box[2], box[3], high)
     room = np.zeros(width * height * 3 + 99, np.uint8)
-    top = decode_jpeg(data, facts, reduction, room, rows)
-    assert rows <= len(top) <= len(full)
-    assert np.array_equal(top[:rows], full[:rows])
+    part, (x, y, x_end, y_end) = decode_part(data, facts, reduction, (left, top, right, bottom), room)
+    assert 0 <= x <= left
+    assert 0 <= y <= top
+    assert x_end >= right
+    assert y_end >= bottom
+    assert part.shape == (y_end - y, x_end - x, 3)
+    assert np.array_equal(part[top - y : bottom - y, left - x : right - x], full[top:bottom, left:right])
 
 
-def test_the_rows_below_a_part_are_really_left_out() -> None:
-    data = encoded(photo(120, 90))
+def span(first: float, second: float, size: int) -> tuple[int, int]:
+    """From and to, of which something lies between."""
+    low, high = sorted((int(first * size), int(second * size)))
+    return min(low, size - 1), min(max(high, low + 1), size)
+
+
+def noisy(width: int, height: int, mode: str) -> Image.Image:
+    """A photo with coarse and fine grain in all colours: neighbours in a JPEG file's colour planes differ."""
+    grain = np.random.default_rng(width * 1000 + height).normal(0, 40, (height, width, 3))
+    pixels = np.asarray(photo(width, height), np.float64) + grain + grain[:, ::-1] * (np.arange(3) - 1)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+def test_what_lies_beside_a_part_is_really_left_out(way: str) -> None:
+    data = encoded(photo(400, 300))
     facts = jpeg_facts(data)
     assert facts is not None
-    assert len(decode_jpeg(data, facts, 1, np.zeros(120 * 90 * 3, np.uint8), 30)) == 32
+    _, box = decode_part(data, facts, 1, (200, 100, 232, 130), np.zeros(400 * 300 * 3, np.uint8))
+    assert box == ((192, 92, 240, 130) if way == "compiled" else (0, 0, 400, 144))
 
 
-@settings(max_examples=150, deadline=None)
-@given(place=st.floats(0.3, 1), value=st.integers(0, 255), top=st.integers(20, 90))
-def test_damage_in_the_rows_that_are_wanted_is_seen_as_ever(place: float, value: int, top: int) -> None:
-    """Whatever is damaged: the rows are those of the whole decode, or it is refused too where that refuses them."""
-    data = bytearray(encoded(photo(120, 90)))
+@pytest.mark.parametrize("box", [(0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, 121, 4), (0, 0, 4, 91), (2**30, 0, 2**31 - 1, 4)])
+def test_a_part_that_is_not_in_the_picture_is_refused(box: tuple[int, int, int, int]) -> None:
+    compiled = pytest.importorskip("loopwright.data._jpeg_part")
+    with pytest.raises(ValueError, match="not one of this picture"):
+        compiled.decode_part(encoded(photo(120, 90)), 1, box, np.zeros(120 * 90 * 3, np.uint8))
+    with pytest.raises(ValueError, match="no room"):
+        compiled.decode_part(encoded(photo(120, 90)), 1, (0, 0, 120, 90), np.zeros(120 * 90 * 3 - 1, np.uint8))
+
+
+@EVERY_WAY
+@given(place=st.floats(0.3, 1), value=st.integers(0, 255), top=st.integers(0, 60), progressive=st.booleans())
+def test_damage_in_the_part_that_is_wanted_is_seen_as_ever(
+    way: str, place: float, value: int, top: int, progressive: bool
+) -> None:
+    """Whatever is damaged: the part is that of the whole decode, or it is refused too where that refuses it."""
+    data = bytearray(encoded(photo(120, 90), progressive=progressive))
     data[min(int(place * len(data)), len(data) - 3)] = value
     facts, room = jpeg_facts(bytes(data)), np.zeros(120 * 90 * 3, np.uint8)
     if facts is None:
@@ -248,11 +291,23 @@ def test_damage_in_the_rows_that_are_wanted_is_seen_as_ever(place: float, value:
     except ValueError:
         full = None
     try:
-        part = decode_jpeg(bytes(data), facts, 1, room, top)[:top]
+        part, (_, y, _, _) = decode_part(bytes(data), facts, 1, (0, top, 120, top + 30), room)
     except ValueError:
         assert full is None
         return
-    assert full is None or np.array_equal(part, full[:top])
+    assert full is None or np.array_equal(part[top - y : top + 30 - y], full[top : top + 30])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_parts_of_turned_pictures_are_parts_of_the_upright_ones(way: str, orientation: int, reduction: int) -> None:
+    file = PictureFile("x.jpg", with_orientation(orientation, (240, 160)))
+    upright, _ = file.pixels(reduction)
+    upright = upright.copy()
+    for left, top in [(0, 0), (16, 8), (32, 48), (64, 20)]:
+        view = View((left, top, left + 64, top + 64), 64 // reduction, 64 // reduction, reduction=reduction)
+        left, top, right, bottom = (side // reduction for side in view.box)
+        assert np.array_equal(file.show(view), upright[top:bottom, left:right])
 
 
 def test_a_file_that_was_cut_short_is_refused_wherever_it_is_shown() -> None:

@@ -11,6 +11,13 @@ from .._seed import sample_uniforms
 from ._transforms import Cut
 from ._view import lines, lines_of_parts, mirrored
 
+try:
+    from . import _crop_copy
+except ImportError:  # not compiled here: see _by_lines
+    _crop_copy = None
+
+Take = Callable[[int, int, int, int, bool], None]  # to which place, of which picture, from which column and row, mirrored?
+
 
 class Cutter:
     """Copies the parts that a geometry takes of a dataset's pictures.
@@ -47,7 +54,7 @@ class Cutter:
         drawn = sample_uniforms(seed, epoch, numbers, self._geometry.draws)
         lefts, tops, flips = (each.tolist() for each in self._geometry.place(self._width, self._height, drawn))
         rests: list[Any] = [[target] for target in self._dataset.targets(numbers)]
-        check, parts, rooms = self._dataset.check, self._parts, self._lines(out)
+        check, take = self._dataset.check, self._compiled(out) if _crop_copy is not None else self._by_lines(out)
         for number, (index, left, top, flip) in enumerate(zip(indices, lefts, tops, flips, strict=True)):
             note(number)
             try:
@@ -55,8 +62,24 @@ class Cutter:
             except DataError as error:
                 rests[number] = stand_in(error, index)
                 continue
-            rooms[number] = self._mirrored(index, left, top) if flip else parts[index, top, left]
+            take(number, index, left, top, flip)
         return rests
+
+    def _compiled(self, out: np.ndarray) -> Take:
+        copy, pictures, wide, high = _crop_copy.copy, self._dataset.pictures, self._wide, self._high  # type: ignore
+
+        def take(number: int, index: int, left: int, top: int, flip: bool) -> None:
+            copy(pictures[index, top : top + high, left : left + wide], out[number], flip, True)
+
+        return take
+
+    def _by_lines(self, out: np.ndarray) -> Take:
+        parts, rooms = self._parts, self._lines(out)
+
+        def take(number: int, index: int, left: int, top: int, flip: bool) -> None:
+            rooms[number] = self._mirrored(index, left, top) if flip else parts[index, top, left]
+
+        return take
 
     @cached_property
     def _parts(self) -> np.ndarray:

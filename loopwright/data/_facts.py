@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from .._errors import DataError
 from ._jpeg import decode_jpeg, jpeg_facts
 from ._picture import open_picture, too_large
-from ._undecoded import upright
+from ._turn import turn_of
 
 _ENOUGH = 64  # pixels of the short side that are left when a file is read at a reduced size
 LOOK = 12  # height and width of the picture that stands for one, pixels
@@ -103,7 +103,7 @@ def _of_pixels(found: Facts, data: bytes) -> Facts:
         short = min(facts.width, facts.height)
         reduction = next((by for by in (8, 4, 2) if short >= by * _ENOUGH), 1)
         try:
-            pixels = upright(decode_jpeg(data, facts, reduction), facts)
+            pixels = turn_of(facts.orientation).pixels(decode_jpeg(data, facts, reduction))
         except ValueError as error:
             found = _of_damage(found, str(error))
         else:

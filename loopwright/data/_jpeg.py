@@ -1,5 +1,6 @@
 """JPEG bytes: their facts without decoding, and pixels at 1/1, 1/2, 1/4 or 1/8 of their size. Knows no files."""
 
+import functools
 import io
 import struct
 from collections.abc import Iterator
@@ -8,17 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ._jpeg_top import END, shortened
+from ._turn import Box
+
 try:
     import simplejpeg
 except ImportError:  # no wheel for this machine: Pillow reads everything
     simplejpeg = None
+try:
+    from . import _jpeg_part
+except ImportError:  # not compiled here: a little more of each picture is decoded
+    _jpeg_part = None
 
 _START = b"\xff\xd8\xff"
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/"
 _ORIENTATION_TAG = 0x0112
-_END, _SCAN, _RESTARTS, _BASELINE = b"\xff\xd9", 0xDA, 0xDD, 0xC0
-_OTHER_FRAMES = frozenset(range(0xC1, 0xD0)) - {0xC4, 0xC8, 0xCC}  # extended, progressive, lossless, arithmetic
-_MOST_LINES_A_BLOCK = 16  # colour at half height, the usual; a block has 8 or 16 lines then
 
 
 class JpegFacts(NamedTuple):
@@ -46,36 +51,65 @@ def jpeg_facts(data: bytes) -> JpegFacts | None:
     return JpegFacts(int(width), int(height), orientation)
 
 
-def decode_jpeg(
-    data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray | None = None, rows: int | None = None
-) -> np.ndarray:
+def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray | None = None) -> np.ndarray:
     """RGB pixels, uint8 (ceil(height / reduction), ceil(width / reduction), 3), not turned upright.
 
     Args:
         room: memory to decode into: uint8, flat, large enough, or it is not used.
-        rows: of the result, from its top, that are wanted: it may end below them. Needs room.
 
     Raises:
         ValueError: damaged data.
     """
-    assert simplejpeg is not None
-    height, width = -(-facts.height // reduction), -(-facts.width // reduction)
-    if room is not None and room.size < height * width * 3:
-        room = None
-    if rows is not None and room is not None and (short := _shortened(data, facts, rows * reduction, reduction)):
-        return _decode_top(*short, width, reduction, room)
+    height, width = _size(facts, reduction)
+    return _decode(data, height, width, reduction, room if room is not None and room.size >= height * width * 3 else None)
+
+
+class JpegPart(NamedTuple):
+    """Pixels of a picture, uint8 (H, W, 3), and where they lie in it: left, top, right, bottom. At the edges of what was
+    asked for they may hold a margin that differs from the picture's own."""
+
+    pixels: np.ndarray
+    box: Box
+
+
+def decode_part(data: bytes, facts: JpegFacts, reduction: int, box: Box, room: np.ndarray) -> JpegPart:
+    """The same pixels, of a part at least: what lies beside and below it is left out as far as that can be done.
+
+    Args:
+        box: left, top, right, bottom of what is wanted of the picture at its reduced size.
+        room: as that of ``decode_jpeg``.
+
+    Raises:
+        ValueError: damaged data. Damage that has no part in these pixels may not be noticed.
+    """
+    height, width = _size(facts, reduction)
+    if data[-2:] != END or room.size < height * width * 3:  # cut short: to be decoded whole, which says it
+        return JpegPart(decode_jpeg(data, facts, reduction, room), (0, 0, width, height))
+    if _parts_are_exact():
+        return _compiled(data, reduction, box, room)
+    if short := shortened(data, facts.height, box[3] * reduction, reduction):
+        pixels = _decode_top(*short, width, reduction, room)
+    else:
+        pixels = _decode(data, height, width, reduction, room)
+    return JpegPart(pixels, (0, 0, width, len(pixels)))
+
+
+def _size(facts: JpegFacts, reduction: int) -> tuple[int, int]:
+    return -(-facts.height // reduction), -(-facts.width // reduction)
+
+
+def _decode(data: bytes, height: int, width: int, reduction: int, room: np.ndarray | None) -> np.ndarray:
     # The least size is asked for exactly: given some slack, the library takes 5/8 and the like, which are slow.
     least = (height, width) if reduction > 1 else (0, 0)
-    return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)
+    return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)  # type: ignore[union-attr]
 
 
 def _decode_top(data: bytes, lines: int, width: int, reduction: int, room: np.ndarray) -> np.ndarray:
     """Decode a file whose header was made to say that it ends early. What follows it is said to be superfluous."""
     height = -(-lines // reduction)
     room = room[: height * width * 3]
-    least = (height, width) if reduction > 1 else (0, 0)
     try:
-        return simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 1, room, True)  # type: ignore[union-attr]
+        return _decode(data, height, width, reduction, room)
     except ValueError as error:
         # The library tells of the first thing that it stumbles over only: damage in the rows that it decoded comes before.
         if not str(error).endswith("extraneous bytes before marker 0xd9"):
@@ -83,42 +117,25 @@ def _decode_top(data: bytes, lines: int, width: int, reduction: int, room: np.nd
         return room.reshape(height, width, 3)
 
 
-def _shortened(data: bytes, facts: JpegFacts, lines: int, reduction: int) -> tuple[bytes, int] | None:
-    """The file with a header that says that it ends below so many lines, and the lines that it then has.
-
-    Only for ordinary files: one scan, no restarts, an end where the end should be. Others are decoded whole, which
-    also finds those that were cut short. The lines are those of whole blocks, and one more of reduced colour than asked for,
-    since the row below has a part in the smooth enlarging of colours.
-    """
-    frame = _frame(data)
-    if frame is None or data[-2:] != _END:
-        return None
-    kept = -(-(lines + 2 * reduction) // _MOST_LINES_A_BLOCK) * _MOST_LINES_A_BLOCK
-    if kept >= facts.height or int.from_bytes(data[frame + 5 : frame + 7]) != facts.height:
-        return None
-    return b"".join((data[: frame + 5], kept.to_bytes(2), data[frame + 7 :])), kept
+def _compiled(data: bytes, reduction: int, box: Box, room: np.ndarray) -> JpegPart:
+    box = _jpeg_part.decode_part(data, reduction, box, room)  # type: ignore[union-attr]
+    left, top, right, bottom = box
+    return JpegPart(room[: (bottom - top) * (right - left) * 3].reshape(bottom - top, right - left, 3), box)
 
 
-def _frame(data: bytes) -> int | None:
-    """Where the frame's header is in a baseline file of one scan without restarts; None for others."""
-    place, frame = 2, 0
+@functools.cache
+def _parts_are_exact() -> bool:
+    """Whether parts are decoded by what was compiled, with the same bits: it may have been given another library."""
+    if _jpeg_part is None or simplejpeg is None:
+        return False
+    pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (48, 64, 3), np.uint8)
+    data = simplejpeg.encode_jpeg(pixels, 90, "RGB", "420")
     try:
-        while data[place] == 0xFF:
-            marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
-            if marker == _SCAN:
-                one_scan = frame and data[place + 4] == data[frame + 9]
-                return frame if one_scan and _lines_a_block(data, frame) <= _MOST_LINES_A_BLOCK else None
-            if marker in _OTHER_FRAMES or marker == _RESTARTS:
-                return None
-            frame = place if marker == _BASELINE else frame
-            place += 2 + length
-    except IndexError:
-        pass
-    return None
-
-
-def _lines_a_block(data: bytes, frame: int) -> int:
-    return 8 * max(data[frame + 11 + 3 * component] & 15 for component in range(data[frame + 9]))
+        part, (left, top, _, _) = _compiled(data, 1, (24, 24, 40, 40), np.empty(pixels.size, np.uint8))
+    except ValueError:
+        return False
+    inside = part[24 - top : 40 - top, 24 - left : 40 - left]
+    return np.array_equal(inside, simplejpeg.decode_jpeg(data, "RGB")[24:40, 24:40])
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:

@@ -7,22 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ._jpeg import JpegFacts, decode_jpeg, jpeg_facts
+from ._jpeg import JpegFacts, JpegPart, decode_jpeg, decode_part, jpeg_facts
 from ._picture import open_picture, read_file, too_large
+from ._turn import Box, turn_of
 from ._view import View, at_reduction, show
-
-# How the pixels of the file become upright: (exchange rows and columns, mirror up-down, mirror left-right).
-_TURNS = {
-    1: (False, False, False),
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
-
 
 class PictureFile:
     """A picture in a file, upright 8-bit RGB: as ``open_picture`` reads it, of which ``show`` gives parts.
@@ -46,9 +34,8 @@ class PictureFile:
         if self._facts is None or too_large(self._facts.width, self._facts.height):
             self._read_whole()
         else:
-            turned = _TURNS[self._facts.orientation][0]
             width, height = self._facts.width, self._facts.height
-            self.width, self.height = (height, width) if turned else (width, height)
+            self.width, self.height = (height, width) if turn_of(self._facts.orientation).exchange else (width, height)
 
     @property
     def file(self) -> tuple[str | Path, bytes]:
@@ -56,32 +43,50 @@ class PictureFile:
         return self._path, self._data
 
     def show(self, view: View, out: np.ndarray | None = None) -> np.ndarray:
-        pixels, reduction = self.pixels(view.reduction, view.box[3])
+        reduction = self.exact(view.reduction)
+        smaller = at_reduction(view, reduction)
+        if view.pad is None and (part := self._part(smaller.box, reduction)) is not None:
+            pixels, (left, top, *_) = part
+            return show(pixels, smaller.moved(-left, -top), out)
+        pixels, reduction = self.pixels(reduction)
         return show(pixels, at_reduction(view, reduction), out)
 
-    def pixels(self, reduction: int, bottom: int | None = None) -> tuple[np.ndarray, int]:
+    def pixels(self, reduction: int) -> tuple[np.ndarray, int]:
         """All of it at 1 / ``reduction`` of its size, or at 1 / 1 where that is not exact; and the reduction it has.
 
-        Upright uint8 (H, W, 3), in memory that is used again for this thread's next picture. Rows from ``bottom`` on, of the
-        picture at its full size, may be missing.
+        Upright uint8 (H, W, 3), in memory that is used again for this thread's next picture.
         """
         if self._facts is not None:
             reduction = self.exact(reduction)
-            rows = None if bottom is None or self._facts.orientation > 2 else -(-bottom // reduction)
             try:
-                pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts), rows)
-                return upright(pixels, self._facts), reduction
+                pixels = decode_jpeg(self._data, self._facts, reduction, _room(self._facts))
+                return turn_of(self._facts.orientation).pixels(pixels), reduction
             except ValueError:  # damaged: Pillow decides whether it can be read
                 self._read_whole()
         assert self._pixels is not None
         return self._pixels, 1
 
+    def _part(self, box: Box, reduction: int) -> JpegPart | None:
+        """A part of it at 1 / ``reduction`` of its size that holds the box; None where all has to be read.
+
+        Upright, in memory as that of ``pixels``.
+        """
+        if self._facts is None or (room := _room(self._facts)) is None:
+            return None
+        turn, size = turn_of(self._facts.orientation), (-(-self.width // reduction), -(-self.height // reduction))
+        try:
+            part = decode_part(self._data, self._facts, reduction, turn.to_file(box, size), room)
+        except ValueError:  # damaged
+            self._read_whole()
+            return None
+        return JpegPart(turn.pixels(part.pixels), turn.from_file(part.box, size))
+
     def exact(self, reduction: int) -> int:
         """The reduction, or 1 where it is read whole or where turning upright would move the small pixels by a part."""
         if self._facts is None:
             return 1
-        _, up_down, left_right = _TURNS[self._facts.orientation]
-        uneven = (up_down and self.height % reduction) or (left_right and self.width % reduction)
+        turn = turn_of(self._facts.orientation)
+        uneven = (turn.up_down and self.height % reduction) or (turn.left_right and self.width % reduction)
         return 1 if uneven else reduction
 
     def __fspath__(self) -> str:
@@ -93,13 +98,6 @@ class PictureFile:
     def _read_whole(self) -> None:
         self._facts, self._pixels = None, np.asarray(self.picture())
         self.height, self.width = self._pixels.shape[:2]
-
-
-def upright(pixels: np.ndarray, facts: JpegFacts) -> np.ndarray:
-    """A view of the pixels, nothing copied."""
-    exchange, up_down, left_right = _TURNS[facts.orientation]
-    turned = pixels.transpose(1, 0, 2) if exchange else pixels
-    return turned[:: -1 if up_down else 1, :: -1 if left_right else 1]
 
 
 _LARGEST_ROOM = 64 * 2**20  # bytes; a larger picture gets memory of its own

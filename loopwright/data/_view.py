@@ -7,6 +7,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+try:
+    from . import _crop_copy
+except ImportError:  # not compiled here: mirroring takes several times as long
+    _crop_copy = None
+
 Interpolation = Literal["bilinear", "nearest"]
 Pad = Literal["reflect", "edge", "fill"]
 REDUCTIONS = (8, 4, 2)  # a JPEG decodes faster at 1/8, 1/4 and 1/2 of its size; at 5/8 to 7/8 it decodes slower
@@ -32,6 +37,11 @@ class View(NamedTuple):
     reduction: int = 1
     turns: int = 0
     pad: Pad | None = None
+
+    def moved(self, right: int, down: int) -> "View":
+        """The view of a picture that has so many more columns on the left and rows on top."""
+        left, top, *_ = self.box
+        return self._replace(box=(left + right, top + down, self.box[2] + right, self.box[3] + down))
 
     def times(self, scale: int) -> "View":
         """The same part of a picture that has ``scale`` times as many rows and columns, to the pixel."""
@@ -156,6 +166,9 @@ def _turned(
 
 def copy_part(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
     """Copy pixels (H, W, C) to where there is room for as many, mirrored left to right if asked; both may be one."""
+    if flip and _crop_copy is not None and _are_colours(source) and _are_colours(target):
+        _crop_copy.copy(source, target, True, False)
+        return
     part = mirrored(source) if flip else source
     if _has_whole_rows(part) and _has_whole_rows(target):
         count = len(part)
@@ -215,6 +228,10 @@ def _line_type(size: int) -> np.dtype:
 def _has_whole_rows(pixels: np.ndarray) -> bool:
     """Whether the pixels of a row lie side by side."""
     return pixels.strides[1:] == (pixels.shape[2] * pixels.itemsize, pixels.itemsize)
+
+
+def _are_colours(pixels: np.ndarray) -> bool:
+    return pixels.dtype == np.uint8 and pixels.shape[2] == 3 and pixels.strides[1:] == (3, 1)
 
 
 def _nearest(before: int, after: int) -> np.ndarray:
