@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from conftest import forked
 
 from benchmarks._port import free_port
-from conftest import forked
 
 
 def on_ranks(folder: Path, ranks: int, work: Callable[[int], Any]) -> list[Any]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits, tiny_model
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn, update_bn
 from torchvision.models import resnet18
 
 import loopwright as lw
-from conftest import same_bits, tiny_model
 
 
 @pytest.fixture(autouse=True, scope="module")

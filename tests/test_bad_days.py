@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import same_bits, tiny_model
 from test_resume import Interrupted, batches_of_photos, life, record
 from torch import nn
 
 import loopwright as lw
-from conftest import same_bits, tiny_model
 from loopwright import _checkpoint, _keeper
 from loopwright._files import JsonLines, read_json_lines
 

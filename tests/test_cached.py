@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from conftest import forked
 from counted import Counted, read_all
 from PIL import Image
 from test_codec import same
 
 import loopwright as lw
-from conftest import forked
 from loopwright._errors import ConfigError, DataError
 from loopwright.data import _arena, _cached, _shelf
 from loopwright.data._arena import Arena

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import loopwright as lw
-from conftest import same_bits, tiny_model
 from loopwright import cli
 from loopwright._seed import capture_rng
 from loopwright.checks._agreement import _of_pairs

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 from cluster_fakes import JOB, ROOT, asked_of, fakes_in
+from conftest import same_bits
 
 import loopwright as lw
-from conftest import same_bits
 from loopwright.launch._group import Group
 from loopwright.launch._sbatch_options import SbatchOptions
 from loopwright.launch._slurm import training_script

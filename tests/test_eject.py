@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import forked, same_bits
 from test_faces import small_copy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import loopwright as lw
-from conftest import forked, same_bits
 from loopwright import cli
 from loopwright.recipes._eject import SETTINGS, eject
 from loopwright.recipes._settings import TrainSettings

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import same_bits
 from torch import Tensor, nn
 
 import loopwright as lw
-from conftest import same_bits
 from loopwright import _exported, cli
 from loopwright._exported_model import Normalized
 

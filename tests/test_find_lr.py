@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import tiny_model
 from test_faces import small_copy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import loopwright as lw
-from conftest import tiny_model
 from loopwright import cli
 from loopwright._as_found import AsFound
 from loopwright._lr_tolerance import tolerance

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits
 from torch import nn
 from torch.utils.data import DataLoader
 
 import loopwright as lw
-from conftest import same_bits
 
 XY = [(torch.randn(4, generator=torch.Generator().manual_seed(i)), torch.tensor(i % 2)) for i in range(30)]
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import tiny_model
 from torch import nn
 
 import loopwright as lw
-from conftest import tiny_model
 
 
 def trained(model: nn.Module) -> set[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import forked
 from torch import nn
 
 import loopwright as lw
-from conftest import forked
 from loopwright import _lock
 from loopwright._errors import RunError
 from loopwright._lock import FolderLock, holder

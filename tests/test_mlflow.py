@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import forked, same_bits
 from test_resume import Interrupted, batches_of_photos, record
 from test_trackers import a_run, append, numbers, picture, program, steps_line, train
 from torch import nn
 
 import loopwright as lw
-from conftest import forked, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of these libraries
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import loopwright as lw
-from conftest import forked
 from loopwright import cli
 from loopwright._errors import ConfigError, DataError
 from loopwright.data._pack_file import PackReader, PackWriter, checksum

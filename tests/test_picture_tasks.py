@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import forked, same_bits
 from picture_data import (
     clean_photos,
     curve,
@@ -25,7 +26,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import loopwright as lw
-from conftest import forked, same_bits
 from loopwright import cli
 from loopwright._yaml import dump_yaml
 from loopwright.recipes import _restore, _segment

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import forked, same_bits, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,7 +22,6 @@ from test_resume import Interrupted, Photos, batches_of_photos
 from torch import Tensor, nn
 
 import loopwright as lw
-from conftest import forked, same_bits, tiny_model
 from loopwright import _picture_log, _progress_sheet
 from loopwright._picture_batch import take
 from loopwright._picture_log import staying

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import forked
 from ranks_trial import train
 
 import loopwright as lw
 from benchmarks._port import free_port
-from conftest import forked
 from loopwright._runs import list_runs
 from loopwright.data._slice import Slice
 from loopwright.reports._found import find_runs

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits
 from picture_data import Interrupted, clean_photos, deep_pairs, end_after, noisy_pairs
 from picture_data import of_restore as given
 from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import loopwright as lw
-from conftest import same_bits
 from loopwright import cli
 from loopwright.recipes._measure import measure
 from loopwright.recipes._picture_settings import RestoreSettings

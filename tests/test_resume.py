@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import forked, same_bits, tiny_model
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 import loopwright as lw
-from conftest import forked, same_bits, tiny_model
 
 EPOCHS = 2
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import forked, same_bits, tiny_model
 from torch import nn
 
 import loopwright as lw
-from conftest import forked, same_bits, tiny_model
 
 
 def options(**more) -> dict:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits
 from picture_data import Interrupted, drawn_shapes, end_after
 from picture_data import of_segment as given
 from PIL import Image
 from torch import Tensor
 
 import loopwright as lw
-from conftest import same_bits
 from loopwright import cli
 from loopwright.recipes._measure import measure
 from loopwright.recipes._picture_settings import SegmentSettings

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import same_bits
 from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import loopwright as lw
-from conftest import same_bits
 from loopwright import cli
 
 INPUTS, TARGETS = ["color", "gray", "depth"], ["warm", "edges"]

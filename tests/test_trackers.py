@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import forked, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_resume import Interrupted, batches_of_photos, life, record
 from torch import nn
 
 import loopwright as lw
-from conftest import forked, same_bits
 from loopwright import cli
 from loopwright.trackers import _follow
 from loopwright.trackers._by_name import make_trackers

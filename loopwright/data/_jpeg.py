@@ -61,7 +61,9 @@ def decode_jpeg(data: bytes, facts: JpegFacts, reduction: int, room: np.ndarray 
         ValueError: damaged data.
     """
     height, width = _size(facts, reduction)
-    return _decode(data, height, width, reduction, room if room is not None and room.size >= height * width * 3 else None)
+    return _decode(
+        data, height, width, reduction, room if room is not None and room.size >= height * width * 3 else None
+    )
 
 
 class JpegPart(NamedTuple):
@@ -85,7 +87,7 @@ def decode_part(data: bytes, facts: JpegFacts, reduction: int, box: Box, room: n
     height, width = _size(facts, reduction)
     if data[-2:] != END or room.size < height * width * 3:  # cut short: to be decoded whole, which says it
         return JpegPart(decode_jpeg(data, facts, reduction, room), (0, 0, width, height))
-    if _parts_are_exact():
+    if parts_are_exact():
         return _compiled(data, reduction, box, room)
     if short := shortened(data, facts.height, box[3] * reduction, reduction):
         pixels = _decode_top(*short, width, reduction, room)
@@ -124,7 +126,7 @@ def _compiled(data: bytes, reduction: int, box: Box, room: np.ndarray) -> JpegPa
 
 
 @functools.cache
-def _parts_are_exact() -> bool:
+def parts_are_exact() -> bool:
     """Whether parts are decoded by what was compiled, with the same bits: it may have been given another library."""
     if _jpeg_part is None or simplejpeg is None:
         return False

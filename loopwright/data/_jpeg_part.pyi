@@ -2,7 +2,9 @@
 
 import numpy as np
 
-def decode_part(data: bytes, reduction: int, box: tuple[int, int, int, int], room: np.ndarray) -> tuple[int, int, int, int]:
+def decode_part(
+    data: bytes, reduction: int, box: tuple[int, int, int, int], room: np.ndarray
+) -> tuple[int, int, int, int]:
     """Decode the part of a JPEG file, at 1 / ``reduction`` (1, 2, 4, 8) of its size, that holds a box.
 
     Args:

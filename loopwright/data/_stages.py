@@ -12,8 +12,8 @@ from ._engine import one_thread
 from ._loader import Loader
 from ._picture import read_file
 from ._samples import BatchKey
+from ._transforms import Geometry
 from ._undecoded import PictureFile
-from ._view import View
 
 
 class Stages(NamedTuple):
@@ -43,26 +43,29 @@ def measure_stages(loader: Loader, count: int = 64) -> Stages:
         whole = _seconds(lambda index: samples.sample(index, key, SampleRandom()), indices)
         made = [samples.sample(index, key, SampleRandom()) for index in indices]
         together = _seconds(lambda _: samples.collate(made), range(3)) / len(made)
-    files = _files(loader.dataset, indices) if samples.geometry is not None else []
+    files = _files(loader.dataset, indices) if samples.geometry is not None else {}
     if not files:
         given = _seconds(lambda index: loader.dataset[index], indices)
         return Stages(float("nan"), given, max(0.0, whole - given), together, float("nan"))
     with one_thread():
-        read = _seconds(read_file, files)
-        decode = _seconds(_decode, [(file, read_file(file)) for file in files])
-    size = float(np.mean([Path(file).stat().st_size for file in files]))
+        read = _seconds(read_file, files.values())
+        contents = {index: (file, read_file(file)) for index, file in files.items()}
+        decode = _seconds(lambda index: _decode(*contents[index], samples.geometry, index), files)  # type: ignore[arg-type]
+    size = float(np.mean([Path(file).stat().st_size for file in files.values()]))
     return Stages(read, min(decode, whole - read), max(0.0, whole - read - decode), together, size)
 
 
-def _decode(file: tuple[str | Path, bytes]) -> None:
-    """All of the picture, at its full size."""
-    picture = PictureFile(*file)
-    picture.show(View((0, 0, picture.width, picture.height), picture.width, picture.height))
+def _decode(file: str | Path, data: bytes, geometry: Geometry, index: int) -> None:
+    """The part that the geometry shows, at the size that it is decoded at."""
+    picture = PictureFile(file, data)
+    view = geometry.plan(picture.width, picture.height, SampleRandom().go_to(0, 0, index))
+    (left, top, right, bottom), by = view.box, picture.exact(view.reduction)
+    picture.show(view._replace(width=(right - left) // by, height=(bottom - top) // by, flip=False, turns=0))
 
 
-def _files(dataset: Any, indices: Sequence[int]) -> list[str | Path]:
-    pictures = [dataset.undecoded(index)[0] for index in indices]
-    return [picture for picture in pictures if isinstance(picture, str | Path)]
+def _files(dataset: Any, indices: Sequence[int]) -> dict[int, str | Path]:
+    pictures = {index: dataset.undecoded(index)[0] for index in indices}
+    return {index: picture for index, picture in pictures.items() if isinstance(picture, str | Path)}
 
 
 def _seconds(work: Callable[[Any], Any], items: Iterable[Any]) -> float:

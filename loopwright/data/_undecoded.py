@@ -12,6 +12,7 @@ from ._picture import open_picture, read_file, too_large
 from ._turn import Box, turn_of
 from ._view import View, at_reduction, show
 
+
 class PictureFile:
     """A picture in a file, upright 8-bit RGB: as ``open_picture`` reads it, of which ``show`` gives parts.
 

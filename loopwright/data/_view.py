@@ -177,6 +177,11 @@ def copy_part(source: np.ndarray, target: np.ndarray, flip: bool) -> None:
         target[...] = part
 
 
+def has_crop_copy() -> bool:
+    """Whether mirroring is done by what was compiled."""
+    return _crop_copy is not None
+
+
 def mirrored(pixels: np.ndarray) -> np.ndarray:
     """A copy of pixels (H, W, C) in which left and right are exchanged."""
     if pixels.dtype != np.uint8:

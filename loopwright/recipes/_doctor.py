@@ -16,6 +16,7 @@ from .._device import Compute, choose_compute
 from .._files import read_json_lines
 from .._record import SPEED
 from .._run import Run
+from ..data._compiled import compiled
 from ..data._loader import Loader
 from ..data._pack import pack
 from ..data._paired import PairedFolders
@@ -317,6 +318,7 @@ def _report(settings: CommonSettings, found: Findings) -> list[str]:
         *(f"{name:<10} {1e6 * value:>8.0f}  {'━' * round(30 * value / most)}" for name, value in known.items()),
         "",
         f"loader     {found.loader:.0f} images/s alone: {found.engine}",
+        f"compiled   {compiled()}",
         f"compute    {found.compute:.0f} images/s alone",
         f"loop       {found.loop:.0f} images/s, waiting for data {found.waiting:.0%} of its time",
         f"limit      {found.limit:.0f} images/s: what {cores()} cores can read, decode and augment, doing nothing else",
