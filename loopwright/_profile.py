@@ -38,7 +38,8 @@ class Profiler:
         """Record from here on, if not all is skipped still."""
         if self._done == self._first and self._recorder is None:
             activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-            self._recorder = torch.profiler.profile(activities=activities, record_shapes=True)
+            # One cycle, so there is nothing to keep; without acc_events= torch 2.11 warns that nothing is kept.
+            self._recorder = torch.profiler.profile(activities=activities, record_shapes=True, acc_events=True)
             self._recorder.start()
 
     def end(self) -> None:

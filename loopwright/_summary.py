@@ -6,6 +6,7 @@ its numbers to decide what to do) it runs itself, and is put back to what it was
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -242,6 +243,20 @@ def _made(tree: Any, tensor: Callable[[Tensor], Tensor], shape: Callable[[list[i
 # ---- counting ----------------------------------------------------------------------------------------------------------
 
 
+# torch's own formulas, as they are in 2.11, count nothing for the CPU and fail where several heads share keys and values.
+_FUSED_ATTENTION = (
+    torch.ops.aten._scaled_dot_product_flash_attention,
+    torch.ops.aten._scaled_dot_product_efficient_attention,
+    torch.ops.aten._scaled_dot_product_cudnn_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+)
+
+
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    """Of queries with keys, and of what comes of them with values."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
 @dataclass
 class _Cost:
     output: Any = None
@@ -259,7 +274,7 @@ class _Account:
         self._free = {t.untyped_storage()._cdata for t in free}
         self._kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other memory takes the place
         self._kept_bytes = 0
-        self._flops = FlopCounterMode(display=False)
+        self._flops = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(_FUSED_ATTENTION, _attention_flops))
         self._open: list[tuple[str, int, int]] = []
 
     @contextmanager

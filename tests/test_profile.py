@@ -10,6 +10,12 @@ from torch import nn
 import loopwright as lw
 
 
+@pytest.fixture(autouse=True)
+def _torch_warns_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says some things once a process; here each test would hear them."""
+    monkeypatch.setattr("torch.profiler.profiler._WARNINGS_SHOWN", set(), raising=False)
+
+
 def loop(profiler: lw.Profiler, steps: int, stops_at: int | None = None) -> None:
     layer = nn.Linear(4, 4)
     for step in range(steps):

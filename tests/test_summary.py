@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,32 @@ def test_shared_parameters_count_once() -> None:
 def test_recurrent_layers_cost_their_matrix_products(kind: type[nn.RNNBase], gates: int) -> None:
     found = lw.summary(nn.Sequential(kind(4, 8, batch_first=True)), (2, 5, 4))
     assert found.operations == found["0"].operations == 2 * 5 * gates * 8 * (4 + 8)
+
+
+class Attention(nn.Module):
+    """Four heads of queries, by one operation or another."""
+
+    def __init__(self, attend: Callable[..., Any]) -> None:
+        super().__init__()
+        self.query, self.attend = nn.Linear(16, 16), attend
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Any:
+        return self.attend(self.query(x), keys, values)
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+@pytest.mark.parametrize(
+    "attend",
+    [
+        partial(F.scaled_dot_product_attention, enable_gqa=True),
+        torch.ops.aten._scaled_dot_product_flash_attention,  # a GPU's
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+    ],
+)
+def test_attention_costs_its_matrix_products_also_where_heads_share_keys(attend: Callable, heads: int) -> None:
+    found = lw.summary(Attention(attend), [(3, 4, 6, 16), (3, heads, 7, 16), (3, heads, 7, 16)])
+    assert found.how.startswith("without computing")
+    assert found.operations - found["query"].operations == 3 * 4 * (6 * 16 * 7 + 6 * 7 * 16)
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are_near() -> None:
