@@ -54,6 +54,7 @@ LAYERS: list[set[str]] = [
     {"data._packed", "data._folder", "data._samples", "data._augment", "data._targets", "augment._member",
      "augment._sampling", "augment._colors", "data._role", "data._shard_fields", "data._shard_index",
      "data._facts", "data._data_report"},
+    {"data._row_split"},
     {"data._engine", "data._board", "data._table", "data._pair", "data._pairing", "augment._geometry",
      "augment._color", "data._shards", "data._shard_walk", "data._shard_writer", "data._listing"},
     {"data._packed_pairs"},
