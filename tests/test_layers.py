@@ -78,6 +78,7 @@ LAYERS: list[set[str]] = [
     {"checks._training", "checks._batches", "checks._outputs", "checks._report"},
     {"checks._learning", "checks._parameters", "checks._modes"},
     {"checks._check"},
+    {"recipes._table_settings"},
     {"recipes._settings"},
     {"recipes._picture_settings", "recipes._optimisation"},
     {"recipes._tasks", "recipes._pairs"},

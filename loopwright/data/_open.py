@@ -13,7 +13,7 @@ SUFFIX = ".pack"
 HOLDOUT = 0.2  # as ImageFolder's
 
 
-def open_data(root: str | Path, split: str, **options: Any) -> Any:
+def open_data(path: str | Path, /, split: str, **options: Any) -> Any:
     """One split of a folder: the pack in it (``val.pack``: ``Packed``, or ``PackedPairs`` where it is of several pictures a
     sample) where there is one, else its pictures as ``ImageFolder``. Or one split of a table, as ``Table``: where it names
     no rows for validation, a part is held out as of a folder.
@@ -25,9 +25,9 @@ def open_data(root: str | Path, split: str, **options: Any) -> Any:
     >>> open_data(demo_photos(), "val")  # doctest: +ELLIPSIS
     ImageFolder('...', split='val'): 249 pictures of 10 classes
     """
-    if is_table(root):
-        return Table(root, split=split, **{"holdout": HOLDOUT, **options})
-    packed = Path(root) / f"{split}{SUFFIX}"
+    if is_table(path):
+        return Table(path, split=split, **{"holdout": HOLDOUT, **options})
+    packed = Path(path) / f"{split}{SUFFIX}"
     if packed.is_file():
         return PackedPairs(packed) if is_of_pairs(packed) else Packed(packed)
-    return ImageFolder(root, split=split, **options)
+    return ImageFolder(path, split=split, **options)
