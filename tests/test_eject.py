@@ -109,7 +109,8 @@ CASES = {
     "scheduler={name: 'model:halving', every: 1}",
     "patience": "patience=1 | optimizer.lr=0.5 | epochs=4",
     "packs": "data=packed | precision=bf16",
-    "a table": "data=listed.csv | table={image: file, label: kind, split_column: part, root: data, outside: true, weight: w}",
+    "a table": "data=listed.csv | table={image: file, label: kind, split_column: part, root: data, outside: true, "
+    "weight: w}",
     "many parts": "model=small_resnet | image_size={epoch 0: 16, epoch 1: 24} | mix=[{name: mixup, alpha: 0.4}, CutMix] | "
     "ema=0.9 | tta=true | loss=[{name: CrossEntropyLoss, label_smoothing: 0.1, log_as: a}, "
     "{name: cross_entropy, weight: {epoch 0: 0.0, epoch 2: 0.5}, log_as: b}] | "

@@ -144,6 +144,11 @@ def is_table(path: str | Path) -> bool:
     return Path(path).suffix.lower() in FORMATS and not Path(path).is_dir()
 
 
+def is_delimited(path: str | Path) -> bool:
+    """Whether something stands between the cells of such a table."""
+    return FORMATS.get(Path(path).suffix.lower()) in _DELIMITERS
+
+
 def as_text(value: Any) -> str:
     """A cell as CSV shows it: strings as they are, None empty, lists and dictionaries as JSON.
 

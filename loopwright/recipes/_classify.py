@@ -76,10 +76,11 @@ def open_part(s: TrainSettings, split: str) -> Pictures:
 
 def _train_loader(s: TrainSettings, train: Pictures, size: int) -> Loader:
     transform = build_transform([(step.name, step.arguments) for step in s.augment], size=size)
-    drawn = {"shuffle": True} if (weights := getattr(train, "weights", None)) is None else {"weights": weights}
+    weights = getattr(train, "weights", None)
     return Loader(
-        train, s.batch_size, transform=transform, drop_last=s.drop_last, workers=s.workers, seed=s.seed, **drawn
-    )
+        train, s.batch_size, transform=transform, shuffle=weights is None, weights=weights, drop_last=s.drop_last,
+        workers=s.workers, seed=s.seed,
+    )  # fmt: skip
 
 
 def _distillation(s: TrainSettings, loss: Callable[..., Tensor], classes: int) -> Distillation | None:
