@@ -197,3 +197,31 @@ def test_a_split_column_in_capitals_is_not_passed_over(here: Path, tmp_path: Pat
     lw.write_table([{"path": "a.jpg", "label": "hat", "Split": "test"}], tmp_path / "t.csv")
     with pytest.raises(lw.DataError, match="no column 'split'; .*: did you mean 'Split'"):
         lw.open_data(tmp_path / "t.csv", "train")
+
+
+# ---- packs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_of_a_table_is_that_of_the_folder(here: Path, tmp_path: Path) -> None:
+    config = tmp_path / "photos.yaml"
+    columns = "image: file, label: kind, split_column: part, root: photos, outside: true"
+    config.write_text(f"data: photos.csv\ntable: {{{columns}}}\n")
+    assert cli.main(["pack", str(config), str(tmp_path / "packed"), "--size", "16"]) == 0
+    for own in lw.pack_folder("photos", tmp_path / "folder", size=16, progress=False):
+        packed = lw.Packed(tmp_path / "packed" / own.path.name)
+        assert packed.classes == own.classes and len(packed) == len(own)
+        for (picture, label), (other, same) in zip(packed, own, strict=True):
+            assert label == same and np.array_equal(picture, other)
+
+
+def test_a_test_part_is_packed_too_and_what_is_wrong_with_it_is_said(here: Path, tmp_path: Path) -> None:
+    rows = [row | {"part": "test" if row["part"] == "val" else "train"} for row in lw.read_table("photos.csv")]
+    options: Any = {"image": "file", "label": "kind", "split_column": "part", "root": "photos", "outside": True}
+    lw.write_table(rows, tmp_path / "t.csv")
+    packs = lw.pack_folder(tmp_path / "t.csv", tmp_path / "packed", progress=False, holdout=0.4, **options)
+    assert [len(packed) for packed in packs] == [30, 20, 20]
+    lw.write_table([*rows, {"file": "gone.jpg", "kind": "hat", "part": "test", "w": 1}], tmp_path / "t.csv")
+    with pytest.raises(lw.DataError, match=r"no such picture below photos .*gone.jpg"):
+        lw.pack_folder(tmp_path / "t.csv", tmp_path / "again", progress=False, **options)
+    with pytest.raises(lw.ConfigError, match="a pack keeps no weights"):
+        lw.pack_folder(tmp_path / "t.csv", tmp_path / "again", weight="w", **options)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .._errors import ConfigError, DataError
 from ._folder import SPLITS
 from ._folds import hold_out
-from ._rows import Rows, as_text
+from ._rows import Rows, as_text, read_rows
 
 COLUMN = "split"  # what it is called by default
 
@@ -77,6 +78,11 @@ class RowSplit:
         return hold_out(labels if stratified else range(count), share, seed=self.seed, stratified=stratified)[
             self.kind == "val"
         ]
+
+
+def has_split(path: str | Path, split: str, column: str | None = COLUMN, delimiter: str | None = None) -> bool:
+    """Whether rows of a table are of a split."""
+    return column is not None and bool(_of(_texts(read_rows(Path(path), {column}, delimiter), column), split))
 
 
 def _texts(rows: Rows, column: str | None) -> list[str] | None:

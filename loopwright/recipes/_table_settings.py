@@ -49,4 +49,6 @@ class TableSettings(Settings):
 def check_is_table(data: str) -> None:
     """``ConfigError`` where columns are named of what has none."""
     if not is_table(data):
-        raise ConfigError(f"table: names columns, and data: {data} is no table ({', '.join(FORMATS)}): leave it out")
+        raise ConfigError(
+            f"table: names columns, and data: {data} is no table ({', '.join(FORMATS)}): leave it out (table=null)"
+        )
