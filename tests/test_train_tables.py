@@ -29,6 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     (root / "flat").symlink_to(root / "photos" / "train")
     rows = rows_of(root / "photos")
     lw.write_table(rows, root / "photos.csv")
+    (root / "photos.xlsx").touch()
     lw.write_table([row for row in rows if row["part"] == "train"], root / "training.csv")
     usual = [{"path": row["file"], "label": row["kind"], "split": row["part"]} for row in rows]
     lw.write_table(usual, root / "photos" / "usual.jsonl")
@@ -176,7 +177,9 @@ WRONG = {
     "numbers": (["table.values=w"], "table.values: .* one class a picture, .* for numbers write the loop"),
     "a key": (["table.lable=kind"], "unknown key 'table.lable': did you mean 'table.label'"),
     "a folder": (["data=photos"], "table: names columns, and data: photos is no table"),
-    "the task": (["task=restore"], "unknown key 'table'"),
+    "the task": (["task=restore"], "data: a table lists pictures and their classes, task: classify"),
+    "a spreadsheet": (["data=photos.xlsx", "table=null"], r"photos.xlsx: neither a folder nor a table \(.csv, .tsv"),
+    "shards": (["data=photos-{00..09}.tar", "table=null"], "of tar shards write the loop, with lw.Shards"),
     "classes": (["table.classes=[hat, dress]"], "not among the given classes"),
 }  # fmt: skip
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from .._errors import DataError
 from ._folder import ImageFolder
 from ._packed import Packed
 from ._packed_pairs import PackedPairs, is_of_pairs
-from ._rows import is_table
+from ._rows import FORMATS, is_table
 from ._table import Table
 
 SUFFIX = ".pack"
@@ -27,6 +28,9 @@ def open_data(path: str | Path, /, split: str, **options: Any) -> Any:
     """
     if is_table(path):
         return Table(path, split=split, **{"holdout": HOLDOUT, **options})
+    if Path(path).suffix.lower() == ".tar" or Path(path).is_file():
+        shards = "; of tar shards write the loop, with lw.Shards" if Path(path).suffix.lower() == ".tar" else ""
+        raise DataError(f"{path}: neither a folder nor a table ({', '.join(FORMATS)}){shards}")
     packed = Path(path) / f"{split}{SUFFIX}"
     if packed.is_file():
         return PackedPairs(packed) if is_of_pairs(packed) else Packed(packed)
