@@ -147,6 +147,17 @@ def test_another_table_is_read_by_the_same_columns(run: Path, data: Path, anywhe
     assert [row["label"] for row in lw.read_table(out)] == predictions.labels
 
 
+def test_what_stands_between_cells_is_remembered(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(Path("photos.csv").read_text().replace(",", ";"))
+    columns = (*COLUMNS, "table.delimiter=;", "epochs=1")
+    ended = train(tmp_path / "run", f"data={tmp_path / 't.csv'}", *columns)
+    some = [row for row in lw.read_table("photos.csv") if row["part"] == "val"]
+    lw.write_table(some, tmp_path / "t.jsonl")  # where nothing does
+    for name in ("t.csv", "t.jsonl"):
+        assert len(lw.evaluate(ended, tmp_path / name, split="val", workers=0, device="cpu").names) == 20
+        assert len(lw.predict(ended, tmp_path / name, workers=0, device="cpu")) == (70 if name == "t.csv" else 20)
+
+
 def test_its_classes_travel_with_it(run: Path, data: Path, tmp_path: Path) -> None:
     assert lw.open_model(run).facts()["classes"] == lw.ImageFolder(data / "photos", "train").classes
     exported = lw.export(run, tmp_path / "model.pt2")
