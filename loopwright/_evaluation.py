@@ -14,14 +14,14 @@ from ._metrics import Confusion
 from ._names import did_you_mean
 from ._predictions import numbered, reasons, scored
 from ._sheet import prediction_sheet
-from ._trained import TrainedModel, data_of, held_out, open_model
+from ._trained import TrainedModel, columns_of, data_of, held_out, open_model
 from .data._collate import collate
 from .data._folder import SPLITS, ImageFolder
 from .data._loader import Loader
 from .data._normalize import Normalize
 from .data._open import SUFFIX, open_data
 from .data._packed import Packed
-from .data._rows import FORMATS, write_table
+from .data._rows import is_delimited, is_table, write_table
 from .data._table import Table
 
 JSON, MATRIX, SHEET = "evaluation.json", "confusion.csv", "mistakes.png"
@@ -175,7 +175,8 @@ def evaluate(
     Args:
         model: a run's folder, what ``open_model`` gave, or a module from normalised pictures to logits (N, classes).
         data: a folder of splits or of classes, a pack, a table; a dataset of (picture, class index); or a ``Loader`` of one.
-            Of the folder that a run was trained on its validation part is taken, whichever way it was split off.
+            Of the folder or table that a run was trained on its validation part is taken, whichever way it was split off;
+            another table is read by the columns that the run's was.
         split: which part of a folder or table. Default: of a folder with a training part ``"val"``, else all.
         classes: names in the order of the outputs. Default: the run's, else the dataset's.
         transform, normalize: of the pictures, for a module; a run has its own, and a ``Loader`` keeps its.
@@ -300,16 +301,18 @@ def _dataset(
 
 def _opened(path: Path, split: str | None, classes: Sequence[str] | None, model: Any) -> Any:
     """The data that a path stands for."""
-    ending = path.suffix.lower()
-    if ending == SUFFIX and path.is_file():
+    if path.suffix.lower() == SUFFIX and path.is_file():
         return Packed(path, check_source=False)
-    if ending in FORMATS and not path.is_dir():
-        return Table(path, classes=classes, split=split)
     options: dict[str, Any] = {}
     if isinstance(model, TrainedModel):
         trained_on = data_of(model.folder, model.settings)
-        if trained_on is not None and path.is_dir() and trained_on.resolve() == path.resolve():
-            split, options = split or "val", held_out(model.settings)
+        if trained_on is not None and trained_on.resolve() == path.resolve():
+            split, options = split or "val", held_out(model.folder, model.settings)
+        elif is_table(path):
+            options = columns_of(model.folder, model.settings)
+            options |= {} if is_delimited(path) else {"delimiter": None}
+    if is_table(path):
+        return Table(path, classes=classes, split=split, **options)
     if split is None and path.is_dir() and _has_training_part(path):
         split = "val"
     if split is not None:

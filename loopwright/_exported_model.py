@@ -171,7 +171,11 @@ def _classified(trained: TrainedModel) -> tuple[Tensor, str]:
     """A uint8 batch of pictures of the run's data, or of the demo where that is gone."""
     folder = data_of(trained.folder, trained.settings)
     try:
-        data = None if folder is None else open_data(folder, "val", **held_out(trained.settings), on_error="skip")
+        data = (
+            None
+            if folder is None
+            else open_data(folder, "val", **held_out(trained.folder, trained.settings), on_error="skip")
+        )
     except LoopwrightError:
         data = None
     where = f"{PICTURES} pictures of {folder}" if data is not None else f"{PICTURES} pictures of the demo"
@@ -194,7 +198,7 @@ def _paired(trained: TrainedPictures) -> tuple[list[Tensor], str]:
             if packed.is_file():
                 pairs: Any = PackedPairs(packed)
             else:
-                pairs = PairedFolders(folder, "val", **held_out(trained.settings), **roles)
+                pairs = PairedFolders(folder, "val", **held_out(trained.folder, trained.settings), **roles)
             return [_planes(part, pairs[0][part.name]) for part in parts], f"on {pairs.name_of(0)} of {folder}"
         except LoopwrightError:
             pass

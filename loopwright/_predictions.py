@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ._device import choose_compute
 from ._errors import ConfigError, DataError
 from ._progress import bar, choose_screen, seconds_text
-from ._trained import TrainedModel, open_model
+from ._trained import TrainedModel, listed_as, open_model
 from .data._gathered import Gathered
 from .data._loader import Loader
 from .data._rows import write_table
@@ -105,7 +105,8 @@ def predict(
 
     Args:
         run: its folder, or what ``open_model`` gave.
-        images: files, folders, patterns such as ``photos/*.jpg``, packs or tables with a column ``path``.
+        images: files, folders, patterns such as ``photos/*.jpg``, packs or tables with a column ``path``, or what the
+            run's own table called it.
         top: how many classes of each picture, most probable first.
         probabilities: those of all classes, too.
         checkpoint, trust: of ``open_model``.
@@ -125,7 +126,8 @@ def predict(
         raise ConfigError(f"top must be 1 to {len(trained.classes)}, the number of classes. Found: {top}")
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error must be 'raise' or 'skip'. Found: {on_error!r}")
-    pictures = images if isinstance(images, Gathered) else Gathered(images, on_error=on_error)
+    columns = listed_as(trained.folder, trained.settings)
+    pictures = images if isinstance(images, Gathered) else Gathered(images, on_error=on_error, **columns)
     loader = Loader(
         numbered(pictures), batch_size or trained.batch_size, transform=trained.transform, workers=workers,
         normalize=trained.normalize, on_error=on_error,

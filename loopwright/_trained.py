@@ -21,12 +21,15 @@ from ._state import load_state
 from ._yaml import parse_yaml
 from .data._normalize import Normalize
 from .data._open import open_data
+from .data._rows import is_table
 from .data._transforms import CenterCrop
 from .models._build import build_model, find_model
 from .models._tta import TTA
 
 AVERAGES = ("ema", "swa")  # what a run may keep beside the model, and then validates
 LARGEST_CONFIG = 2**20  # bytes
+_LABELS = ("label", "split_column")  # of the setting table
+_COLUMNS = ("image", "delimiter", *_LABELS)
 # What torchvision builds otherwise where pretrained weights are asked for, which are not loaded again here.
 _AS_PRETRAINED = {
     "googlenet": {"transform_input": True, "aux_logits": False},
@@ -135,13 +138,17 @@ def run_of(run: str | Path) -> Path:
 
 
 def data_of(folder: Path, settings: Mapping[str, Any]) -> Path | None:
-    """The folder of the pictures that a run was trained on, where it is still there."""
-    data = settings.get("data")
-    if not isinstance(data, str):
-        return None
-    place = read_run(folder).get("working_folder")
-    found = (Path(data), *([Path(place, data)] if isinstance(place, str) else []))
-    return next((path for path in found if path.is_dir()), None)
+    """The folder of the pictures that a run was trained on, or the table, where it is still there."""
+    return next((path for path in _places(folder, settings.get("data")) if path.is_dir() or is_table(path)), None)
+
+
+def _places(folder: Path, path: Any) -> list[Path]:
+    """What is there of a path that the settings say: as it stands, or in the folder that the run was begun in."""
+    if not isinstance(path, str):
+        return []
+    begun_in = read_run(folder).get("working_folder")
+    found = [Path(path), *([Path(begun_in, path)] if isinstance(begun_in, str) else [])]
+    return [place for place in found if place.exists()]
 
 
 def evaluation_data(trained: TrainedModel) -> Path:
@@ -152,10 +159,25 @@ def evaluation_data(trained: TrainedModel) -> Path:
     return data
 
 
-def held_out(settings: Mapping[str, Any]) -> dict[str, Any]:
+def held_out(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The options of ``open_data`` that give the part that the run validated on."""
     holdout = settings.get("holdout")
-    return {"holdout": holdout} if isinstance(holdout, float) else {}
+    return ({"holdout": holdout} if isinstance(holdout, float) else {}) | columns_of(folder, settings)
+
+
+def columns_of(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How the run read its table, as options of ``Table``; none where it read a folder, or the columns are the usual."""
+    table = settings.get("table")
+    if not isinstance(table, Mapping):
+        return {}
+    found = {name: table[name] for name in _COLUMNS if isinstance(table.get(name, 0), str | None)}
+    root = next((place for place in _places(folder, table.get("root")) if place.is_dir()), None)
+    return found | {"outside": table.get("outside") is True} | ({} if root is None else {"root": root})
+
+
+def listed_as(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as options of ``Gathered``, which reads no labels."""
+    return {name: value for name, value in columns_of(folder, settings).items() if name not in _LABELS}
 
 
 def config_of(folder: Path) -> Mapping[str, Any]:
@@ -234,7 +256,7 @@ def _classes_of_data(folder: Path, info: Mapping[str, Any], settings: Mapping[st
     data = data_of(folder, settings)
     try:
         if data is not None:
-            return open_data(data, "train", **held_out(settings)).classes
+            return open_data(data, "train", **held_out(folder, settings)).classes
     except DataError:
         pass
     raise RunError(

@@ -109,6 +109,8 @@ CASES = {
     "scheduler={name: 'model:halving', every: 1}",
     "patience": "patience=1 | optimizer.lr=0.5 | epochs=4",
     "packs": "data=packed | precision=bf16",
+    "a table": "data=listed.csv | table={image: file, label: kind, split_column: part, root: data, outside: true, "
+    "weight: w}",
     "many parts": "model=small_resnet | image_size={epoch 0: 16, epoch 1: 24} | mix=[{name: mixup, alpha: 0.4}, CutMix] | "
     "ema=0.9 | tta=true | loss=[{name: CrossEntropyLoss, label_smoothing: 0.1, log_as: a}, "
     "{name: cross_entropy, weight: {epoch 0: 0.0, epoch 2: 0.5}, log_as: b}] | "
@@ -178,6 +180,9 @@ MORE = {
     "own functions": "model=model:Net | loss={name: 'model:hinge', margin: 0.5} | scheduler=none",
     "held out": "data=flat | holdout=0.4 | on_error=skip",
     "mobilenet": "model=mobilenet_v3_small",
+    "a table, held out": "data=listed.csv | holdout=0.4 | on_error=skip | table.image=file | table.label=kind | "
+    "table.split_column=null | table.root=data | table.outside=true",
+    "a table with the usual columns": "data=listed.jsonl | table.outside=true",  # the pictures are links
 }  # fmt: skip
 
 
@@ -212,10 +217,23 @@ def data(tmp_path_factory, photos: Path) -> Path:
     small_copy(photos, root / "data", 2, 1)
     (root / "flat").symlink_to(root / "data" / "train")
     lw.pack_folder(root / "data", root / "packed", size=24, progress=False)
+    list_pictures(root)
     torch.manual_seed(5)
     torch.save(lw.small_resnet(num_classes=10).state_dict(), root / "start.pt")
     (root / "model.py").write_text(OWN)
     return root
+
+
+def list_pictures(root: Path) -> None:
+    """The same pictures in tables."""
+    found = [(path, path.parent.name, path.parent.parent.name) for path in sorted((root / "data").rglob("*.jpg"))]
+    lw.write_table([{"path": path.relative_to(root), "label": kind, "split": part} for path, kind, part in found],
+                   root / "listed.jsonl")  # fmt: skip
+    rows = [
+        {"file": path.relative_to(root / "data"), "kind": kind, "part": part, "w": 1 + number % 3}
+        for number, (path, kind, part) in enumerate(found)
+    ]
+    lw.write_table(rows, root / "listed.csv")
 
 
 @pytest.fixture
@@ -421,7 +439,7 @@ OTHER = {
     "on_error": "on_error=skip", "deterministic": "deterministic=true",
     "mix": "mix=Mixup", "ema": "ema=0.9", "swa": "swa=1", "tta": "tta=true", "distill": "distill={weights: teacher}",
     "freeze": "freeze=fc", "unfreeze": "unfreeze={epoch 0: fc}", "nonfinite": "nonfinite=skip",
-    "parallel": "parallel=fsdp",
+    "parallel": "parallel=fsdp", "table": "table.label=kind",
 }  # fmt: skip
 
 
@@ -455,8 +473,8 @@ def test_every_setting_has_a_rule_that_does_something(field: str) -> None:
     assert field in SETTINGS and field in OTHER, (
         f"write what {field} stands for in recipes/_eject.py, and a value of it here"
     )
-    plain = body(eject(settings_of("data=photos")))
-    assert body(eject(settings_of(f"data=photos | {OTHER[field]}"))) != plain
+    data = "data=t.csv" if field == "table" else "data=photos"
+    assert body(eject(settings_of(f"{data} | {OTHER[field]}"))) != body(eject(settings_of(data)))
 
 
 def test_a_setting_without_a_rule_is_refused_by_its_name() -> None:

@@ -462,6 +462,79 @@ def test_a_split_must_be_chosen_where_there_are_some(table: Any) -> None:
         table(*lines, split="val", split_column=None)
 
 
+NAMES = [f"{n}.png" for n in range(24)]
+PARTS = {
+    "no column": ("path,label,w", [f"{name},{'ab'[n % 2]},{n}" for n, name in enumerate(NAMES)]),
+    "no rows of it": ("path,label,w,split", [f"{name},{'ab'[n % 2]},{n},train" for n, name in enumerate(NAMES)]),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_what_is_held_out_is_what_hold_out_says(table: Any, kind: str, seed: int) -> None:
+    head, rows = PARTS[kind]
+    indices = lw.hold_out([n % 2 for n in range(24)], 0.25, seed=seed)
+    for split, kept in zip(("train", "validation"), indices, strict=True):
+        made = table(head, *rows, split=split, holdout=0.25, seed=seed, weight="w")
+        assert [path.name for path in made.paths] == [NAMES[n] for n in kept]
+        assert made.labels.tolist() == [n % 2 for n in kept] and made.weights.tolist() == kept.tolist()
+        assert made[0][1] == kept[0] % 2 and made.name_of(1) == str(made.paths[1])
+
+
+def test_rows_for_validation_are_taken_where_there_are_some(table: Any) -> None:
+    lines = "path,label,split", "1.png,a,train", "2.png,b,train", "3.png,b,dev", "4.png,a,test"
+    found = {split: table(*lines, split=split, holdout=0.5) for split in ("train", "val", "test")}
+    assert {split: [path.stem for path in made.paths] for split, made in found.items()} == {
+        "train": ["1", "2"], "val": ["3"], "test": ["4"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [{"labels": "label", "separator": "|"}, {"values": "w"}, {"label": None}])
+def test_other_targets_are_divided_without_regard_to_them(table: Any, target: dict[str, Any]) -> None:
+    head, rows = PARTS["no column"]
+    parts = [table(head, *rows, split=split, holdout=0.25, **target) for split in ("train", "val")]
+    assert [[NAMES.index(path.name) for path in part.paths] for part in parts] == [
+        kept.tolist() for kept in lw.hold_out(range(24), 0.25, stratified=False)
+    ]
+    whole = table(head, *rows, **target)
+    if whole.labels is not None:
+        at = {path.name: place for place, path in enumerate(whole.paths)}
+        for part in parts:
+            assert all(torch.equal(part[i][1], whole[at[path.name]][1]) for i, path in enumerate(part.paths))
+
+
+def test_a_part_cannot_be_held_out_of_one_row_of_a_class_nor_of_rows_of_no_training(table: Any) -> None:
+    with pytest.raises(DataError, match="has 1 row of class 'b', 'c': a class needs two or more"):
+        table("path,label", "1.png,a", "2.png,a", "3.png,b", "4.png,c", split="train", holdout=0.5)
+    with pytest.raises(DataError, match="no row is of split 'train'; column 'split' has test: 1"):
+        table("path,label,split", "1.png,a,test", split="val", holdout=0.5)
+    with pytest.raises(DataError, match="has no column 'split'"):
+        table("path,label", "1.png,a", "2.png,a", split="test", holdout=0.5)
+    with pytest.raises(DataError, match="has no column 'prt'; .* did you mean 'part'"):
+        table("path,label,part", "1.png,a,x", "2.png,a,x", split="val", split_column="prt", holdout=0.5)
+    with pytest.raises(ConfigError, match="holdout must be a share between 0 and 1. Found: 1"):
+        table("path,label", "1.png,a", split="val", holdout=1)
+
+
+def test_a_picture_in_both_parts_is_warned_of(table: Any) -> None:
+    lines = [f"{n // 2}.png,a" for n in range(40)]
+    with warnings.catch_warnings(action="ignore"):
+        made = table("path,label", *lines, split="val", holdout=0.5)
+    assert "pictures of split 'val' that are in another split too" in made.notices[-1]
+
+
+def test_open_data_holds_out_of_tables_as_of_folders(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to(lw.demo_photos() / "train")
+    photos, whole = (lw.ImageFolder(tmp_path / "photos", split) for split in ("val", None))
+    rows = [
+        {"path": path, "label": whole.classes[label]} for path, label in zip(whole.paths, whole.labels, strict=True)
+    ]
+    lw.write_table(rows, tmp_path / "t.jsonl")
+    made = lw.open_data(tmp_path / "t.jsonl", "val", outside=True)
+    assert [*made.paths] == [*photos.paths] and made.labels.tolist() == photos.labels
+    assert made.classes == photos.classes
+
+
 # ---- mistakes ------------------------------------------------------------------------------------------------------
 
 

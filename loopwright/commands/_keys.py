@@ -2,7 +2,9 @@
 
 KEYS = """\
 keys of train (key=value, or in CONFIG.yaml):
-  data           folder of train/ and val/, or of class folders       required
+  data           folder of train/ and val/, or of classes; a table    required
+  table          its columns: image, label, split_column, weight,     path label split
+                 root, ...
   run            folder to write to                                   runs/DATA-MODEL
   model          torchvision's, timm's, or package.module:function    resnet18
   image_size     pixels, or '{epoch 0: 96, epoch 10: 128}'            128

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ._given import read_settings
+from ._given import TASKS, read_settings
 
 
 def add(commands: Any) -> None:
@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "source", metavar="SRC",
-        help="folder of train/ and val/, or of class folders; or CONFIG.yaml of a task of pairs, whose data are packed",
+        help="folder of train/ and val/, or of class folders; a table; or CONFIG.yaml, whose data are packed",
     )  # fmt: skip
     parser.add_argument(
         "target", metavar="DST", help="folder for train.pack and val.pack; then: loopwright train data=DST"
@@ -41,12 +41,12 @@ def _run(asked: argparse.Namespace) -> int:
     names = ("size", "crop", "format", "quality", "holdout", "workers", "on_error", "overwrite")
     options = {name: getattr(asked, name) for name in names}
     if asked.source.endswith((".yaml", ".yml")):
-        from ..recipes._pack import pack_pairs
+        from ..recipes._pack import pack_data
 
-        settings = read_settings([asked.source], ("restore", "segment"))
+        settings = read_settings([asked.source], TASKS)
         for name in ("holdout", "on_error"):  # the configuration says them
             del options[name]
-        packs = pack_pairs(settings, asked.target, **options)
+        packs = pack_data(settings, asked.target, **options)
     else:
         packs = pack_folder(asked.source, asked.target, **options)
     for packed in packs:

@@ -69,11 +69,15 @@ def _by_input(images: list[str]) -> Any:
 
 
 def _classes(asked: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from .._predictions import predict
+    from .._trained import config_of, listed_as
     from ..data._gathered import Gathered
     from ..data._rows import check_writable
 
-    pictures = Gathered(asked.images, on_error=asked.on_error)
+    columns = listed_as(Path(asked.run), config_of(Path(asked.run)))
+    pictures = Gathered(asked.images, on_error=asked.on_error, **columns)
     out = asked.out or "predictions.csv"
     check_writable(out, pictures.names())
     names = (

@@ -3,7 +3,7 @@
 import bisect
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from .._names import did_you_mean
 from ._listing import SUFFIX, list_pictures
 from ._packed import Packed
 from ._picture import EXTENSIONS, open_picture
-from ._rows import FORMATS
+from ._rows import FORMATS, is_delimited
 from ._strings import Strings
 from ._undecoded import PictureFile
 
@@ -27,7 +27,8 @@ class Gathered:
 
     Args:
         sources: files; folders, all of whose pictures are taken, sorted by name, those of a folder below it too; patterns
-            (``photos/*.jpg``, ``**`` for folders below); packs; tables with a column ``path``, relative to the table.
+            (``photos/*.jpg``, ``**`` for folders below); packs; tables.
+        columns: of tables: image, root, outside, delimiter, as ``Table``'s.
         on_error: ``"skip"`` lets a ``Loader`` leave unreadable pictures out, counting and listing them.
 
     Attributes: ``passed_over``, files of folders that have no ending of a picture.
@@ -41,8 +42,8 @@ class Gathered:
     (50, 'RGB', 0)
     """
 
-    def __init__(self, sources: str | Path | Iterable[str | Path], *, on_error: str = "raise") -> None:
-        self.on_error, self.passed_over = on_error, Passed()
+    def __init__(self, sources: str | Path | Iterable[str | Path], *, on_error: str = "raise", **columns: Any) -> None:
+        self.on_error, self.passed_over, self._columns = on_error, Passed(), columns
         parts, wrong = [], []
         for source in [sources] if isinstance(sources, str | Path) else sources:
             try:
@@ -104,7 +105,7 @@ class Gathered:
         if os.path.lexists(source) and ending == SUFFIX:
             return [_Pack(Packed(source, check_source=False))]
         if os.path.lexists(source) and ending in FORMATS:
-            return [_of_table(source)]
+            return [_of_table(source, self._columns)]
         if os.path.lexists(source):
             return [_Files([source])]
         if any(letter in source for letter in _PATTERN):
@@ -202,7 +203,8 @@ class _Pack:
 _NO_COLUMN = "\0"  # labels and splits are not asked for: an empty one is no fault
 
 
-def _of_table(path: str) -> _Files:
-    listing = list_pictures(path, label=_NO_COLUMN, split=_NO_COLUMN)
+def _of_table(path: str, columns: Mapping[str, Any]) -> _Files:
+    known = {name: value for name, value in columns.items() if name != "delimiter" or is_delimited(path)}
+    listing = list_pictures(path, label=_NO_COLUMN, split=_NO_COLUMN, **known)
     names = (os.path.join(listing.root, entry.name) for entry in listing.entries)
     return _Files(names, {row: entry.fault for row, entry in enumerate(listing.entries) if entry.fault})

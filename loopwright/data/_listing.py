@@ -51,12 +51,13 @@ class Listing:
 
 
 def list_pictures(
-    path: str | Path, *, image: str = "path", label: str = "label", split: str = "split", root: str | Path | None = None
-) -> Listing:
+    path: str | Path, *, image: str = "path", label: str = "label", split: str = "split", root: str | Path | None = None,
+    outside: bool = False, delimiter: str | None = None,
+) -> Listing:  # fmt: skip
     """Find what there is.
 
     Args:
-        image, label, split, root: of a table, as ``Table``'s.
+        image, label, split, root, outside, delimiter: of a table, as ``Table``'s; ``split`` is its split_column.
 
     Raises:
         DataError: the path is missing, cannot be read, or has no pictures.
@@ -68,7 +69,8 @@ def list_pictures(
     elif path.suffix.lower() == SUFFIX:
         listing = _of_packs(path, [path])
     elif path.suffix.lower() in FORMATS and path.exists():
-        listing = _of_table(path, image, label, split, path.parent if root is None else Path(root))
+        rows = read_rows(path, {image, label, split}, delimiter)
+        listing = _of_table(rows, image, label, split, path.parent if root is None else Path(root), outside)
     else:
         kinds = f"a folder, a {SUFFIX} file, or a table ({', '.join(FORMATS)})"
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -259,15 +261,15 @@ def canonical(split: str) -> str:
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
-def _of_table(path: Path, image: str, label: str, split: str, root: Path) -> Listing:
-    rows = read_rows(path, {image, label, split})
+def _of_table(rows: Rows, image: str, label: str, split: str, root: Path, outside: bool) -> Listing:
+    path = rows.path
     if image not in rows.columns:
         listed, question = ", ".join(map(repr, rows.names[:20])), did_you_mean(image, rows.names)
         raise DataError(f"{path} has no column {image!r} of pictures; it has {listed or 'none'}. {question}".rstrip())
     if not root.is_dir():
         raise DataError(f"{root}: the root of the paths in {path} is no folder; root= (--root) gives another")
     names = ["" if is_empty(cell) else as_text(cell) for cell in rows.columns[image]]
-    faults = faults_of(root, names)
+    faults = faults_of(root, names, outside=outside)
     entries = [
         _entry(rows, row, name, fault, label, split)
         for row, (name, fault) in enumerate(zip(names, faults, strict=True))

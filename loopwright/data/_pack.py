@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import os
 import sys
 import time
@@ -17,11 +18,13 @@ from .._cores import cores
 from .._errors import ConfigError, DataError
 from .._progress import bar, choose_screen, seconds_text
 from ._folder import ImageFolder
-from ._open import SUFFIX
+from ._open import SUFFIX, open_data
 from ._pack_file import PackWriter, tidy
 from ._packed import Packed
 from ._packed_pairs import FORMAT, PackedPairs, pair_record, role_facts
 from ._recipe import Recipe
+from ._row_split import has_split
+from ._rows import is_table
 from ._undecoded import PictureFile
 
 Record = tuple[np.ndarray, int, int]
@@ -79,20 +82,34 @@ def pack(
     return PackedPairs(target) if pairs else Packed(target, check_source=False)
 
 
-def pack_folder(root: str | Path, folder: str | Path, **options: Any) -> list[Packed]:
-    """Pack a folder of pictures: ``FOLDER/train.pack``, ``val.pack`` and, if it has one, ``test.pack``.
+def pack_folder(source: str | Path, folder: str | Path, /, **options: Any) -> list[Packed]:
+    """Pack a folder of pictures, or those of a table: ``FOLDER/train.pack``, ``val.pack`` and, if it has one, ``test.pack``.
 
     A validation part is held out as ``ImageFolder`` does it where there is none. ``loopwright train data=FOLDER`` reads
     them.
 
     Args:
-        options: of ``pack``, and ``holdout`` and ``on_error`` of ``ImageFolder``.
+        options: of ``pack``, and ``holdout`` and ``on_error`` of ``ImageFolder``; of a table those of ``Table``, without
+            ``weight``, which a pack does not keep.
     """
-    ours = {key: options.pop(key) for key in ("holdout", "on_error") if key in options}
-    splits = {split: ImageFolder(root, split=split, **ours) for split in ("train", "val")}
-    with contextlib.suppress(DataError):
-        splits["test"] = ImageFolder(root, split="test", **ours)
+    ours = {key: options.pop(key) for key in [*options] if key not in inspect.signature(pack).parameters}
+    if ours.get("weight") is not None:
+        raise ConfigError("weight: a pack keeps no weights: train from the table, or leave it out")
+    splits = _parts_of_table(source, ours) if is_table(source) else _parts_of_folder(source, ours)
     return [pack(part, Path(folder) / f"{split}{SUFFIX}", **options) for split, part in splits.items()]
+
+
+def _parts_of_folder(root: str | Path, options: dict[str, Any]) -> dict[str, Any]:
+    splits = {split: ImageFolder(root, split=split, **options) for split in ("train", "val")}
+    with contextlib.suppress(DataError):
+        splits["test"] = ImageFolder(root, split="test", **options)
+    return splits
+
+
+def _parts_of_table(path: str | Path, options: dict[str, Any]) -> dict[str, Any]:
+    where = {name: options[key] for key, name in (("split_column", "column"), ("delimiter",) * 2) if key in options}
+    splits = ("train", "val", "test") if has_split(path, "test", **where) else ("train", "val")
+    return {split: open_data(path, split, **options) for split in splits}
 
 
 class _Packing:

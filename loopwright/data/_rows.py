@@ -139,6 +139,16 @@ def read_rows(path: Path, names: Collection[str] | None = None, delimiter: str |
         ) from None
 
 
+def is_table(path: str | Path) -> bool:
+    """Whether a path is that of a table, by its ending; a folder may be called as it likes."""
+    return Path(path).suffix.lower() in FORMATS and not Path(path).is_dir()
+
+
+def is_delimited(path: str | Path) -> bool:
+    """Whether something stands between the cells of such a table."""
+    return FORMATS.get(Path(path).suffix.lower()) in _DELIMITERS
+
+
 def as_text(value: Any) -> str:
     """A cell as CSV shows it: strings as they are, None empty, lists and dictionaries as JSON.
 

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from PIL import Image
 from .._errors import ConfigError, DataError
 from .._names import did_you_mean
 from ._faults import Faults
-from ._folder import SPLITS
 from ._labels import counted
 from ._picture import open_picture
 from ._places import faults_of
+from ._row_split import COLUMN, RowSplit
 from ._rows import Rows, as_text, read_rows
 from ._strings import Paths
 from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
@@ -50,6 +49,9 @@ class Table:
             valid, ...), or what else the column has.
         split_column: the column that names the split. A table that has it needs ``split``; ``split_column=None`` takes
             all rows.
+        holdout: share of each class that is held out for "val" where no row is of it, 0 to 1, as ``ImageFolder`` does; the
+            table needs no split column then. By default none is.
+        seed: of the hold-out. The same seed gives the same parts; no row is in both.
         weight: a column of numbers, 0 or more, for ``Loader(weights=table.weights)``.
         delimiter: what stands between cells, where it is not the comma of .csv or the tab of .tsv.
         on_error: ``"skip"`` lets a ``Loader`` leave unreadable pictures out, counting and listing them.
@@ -87,7 +89,9 @@ class Table:
         root: str | Path | None = None,
         outside: bool = False,
         split: str | int | None = None,
-        split_column: str | None = "split",
+        split_column: str | None = COLUMN,
+        holdout: float | None = None,
+        seed: int = 0,
         weight: str | None = None,
         delimiter: str | None = None,
         on_error: str = "raise",
@@ -97,16 +101,19 @@ class Table:
         self.notices: list[str] = []
         targets = _chosen_targets(label, labels, values)
         self._check(separator, classes, targets)
+        division = RowSplit(self.split, split_column, holdout, seed)
         columns = [image, *(column for column in targets.values() for column in _listed(column)), *_listed(weight)]
         rows = read_rows(self.path, {*columns, *_listed(split_column)}, delimiter)
-        _check_columns(rows, [*columns, *_listed(split_column if self.split is not None else None)])
-        chosen = _rows_of_split(rows, self.split, split_column)
+        _check_columns(rows, [*columns, *_listed(division.needed(rows.names))])
+        chosen = division.of(rows)
         faults = Faults(self.path, rows.place, len(chosen))
         self.paths = self._located(rows, chosen, image, outside, faults)
         self._targets = _read_targets(rows, chosen, targets, separator, classes, faults)
         self.weights = None if weight is None else _weights(rows, chosen, weight, faults)
         faults.check()
-        self._note_twins(rows, chosen, image, split_column, faults)
+        if division.is_held_out(rows):
+            chosen = self._keep_part(division, chosen)
+        self._note_twins(rows, chosen, image, faults)
 
     @property
     def labels(self) -> Any:
@@ -170,9 +177,20 @@ class Table:
         faults.add(f"paths lead out of {self.root}", leading_out, [cells[row] for row in leading_out], hint)
         return Paths(self.root, (as_text(cells[row]) for row in chosen))
 
-    def _note_twins(
-        self, rows: Rows, chosen: Sequence[int], image: str, split_column: str | None, faults: Faults
-    ) -> None:
+    def _keep_part(self, division: RowSplit, chosen: Sequence[int]) -> list[int]:
+        """Keep the held-out rows, or the others; both parts have at least one of each class."""
+        alone = [name for name, count in self.counts().items() if count == 1]
+        if alone and isinstance(self.labels, np.ndarray):
+            raise DataError(
+                f"{self.path} has 1 row of class {', '.join(map(repr, alone[:8]))}{', ...' if alone[8:] else ''}: a class "
+                "needs two or more where no rows are of a validation split"
+            )
+        kept = division.part(self.labels, len(chosen))
+        self.paths, self._targets = self.paths.take(kept), self._targets.take(kept)
+        self.weights = None if self.weights is None else self.weights[kept]
+        return [chosen[place] for place in kept.tolist()]
+
+    def _note_twins(self, rows: Rows, chosen: Sequence[int], image: str, faults: Faults) -> None:
         """Warn of pictures that come twice, and of those that are in another split too."""
         cells, first, again = rows.columns[image], {}, []
         for place, row in enumerate(chosen):
@@ -183,7 +201,7 @@ class Table:
         unlike = sum(_differ(self.labels, place, other) for place, _, other in again)
         what = "pictures that came before" + (f", {unlike} of them with other targets" if unlike else "")
         self._note(what, [row for _, row, _ in again], cells, faults)
-        if self.split is not None and split_column is not None:
+        if self.split is not None:
             inside = set(chosen)
             shared = [
                 row for row, cell in enumerate(cells)
@@ -234,27 +252,6 @@ def _joined(rows: Rows) -> str:
     """A hint where the only column looks like several."""
     found = next((mark for mark in ";\t|," if mark in rows.names[0]), None) if len(rows.names) == 1 else None
     return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
-
-
-def _rows_of_split(rows: Rows, split: str | None, column: str | None) -> Sequence[int]:
-    if not len(rows):
-        raise DataError(f"{rows.path}: the table has no rows")
-    if column is None or column not in rows.columns:
-        if split is not None:
-            raise ConfigError("split= needs split_column=, the column that names the split")
-        return range(len(rows))
-    texts = [as_text(cell).strip() for cell in rows.columns[column]]
-    there = ", ".join(f"{name or 'empty'}: {count}" for name, count in sorted(Counter(texts).items()))
-    if split is None:
-        raise DataError(
-            f"{rows.path} has a column {column!r} ({there}): say split=, or split_column=None to take all rows"
-        )
-    names = {split.lower(), *next((names for names in SPLITS.values() if split.lower() in names), ())}
-    chosen = [row for row, text in enumerate(texts) if text == split]
-    chosen = chosen or [row for row, text in enumerate(texts) if text.lower() in names]
-    if not chosen:
-        raise DataError(f"{rows.path}: no row is of split {split!r}; column {column!r} has {there}")
-    return chosen
 
 
 def _read_targets(

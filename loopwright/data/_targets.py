@@ -12,7 +12,7 @@ from .._errors import DataError
 from .._files import parse_json
 from .._names import did_you_mean
 from ._faults import Faults
-from ._labels import LabelSets
+from ._labels import LabelSets, taken
 from ._rows import Rows, as_text
 
 
@@ -31,6 +31,10 @@ class Targets:
             return torch.from_numpy(self.labels.multi_hot(index))
         value = self.labels[index]
         return int(value) if self.labels.dtype == np.int64 else torch.tensor(value)
+
+    def take(self, indices: np.ndarray) -> "Targets":
+        """Those of some rows."""
+        return Targets(None if self.labels is None else taken(self.labels, indices), self.classes)
 
 
 def is_empty(cell: Any) -> bool:

@@ -24,12 +24,14 @@ from ..data._folder import ImageFolder
 from ..data._loader import Loader
 from ..data._open import open_data
 from ..data._packed import Packed
+from ..data._table import Table
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
 from ..optim._distill import Distillation
 from ._optimisation import fit_options, make_loss, make_optimizer, make_scheduler, run_folder, start_model
 from ._settings import TrainSettings
 
+Pictures = ImageFolder | Packed | Table
 SHEET = "predictions.png"
 
 
@@ -37,8 +39,8 @@ SHEET = "predictions.png"
 class Pieces:
     """What a configuration stands for, ready for a loop."""
 
-    train: ImageFolder | Packed
-    val: ImageFolder | Packed
+    train: Pictures
+    val: Pictures
     train_loader: Loader  # at the last size
     val_loader: Loader
     model: nn.Module
@@ -54,8 +56,7 @@ def build(settings: TrainSettings) -> Pieces:
     """Build everything, in the order of the tutorial's loop: data, model, loss, optimizer, scheduler."""
     s = settings
     seed_everything(s.seed)
-    train = open_data(s.data, "train", holdout=s.holdout, on_error=s.on_error)
-    val = open_data(s.data, "val", holdout=s.holdout, on_error=s.on_error)
+    train, val = (open_part(s, split) for split in ("train", "val"))
     loaders = s.sizes.map(lambda size: _train_loader(s, train, size))
     val_loader = Loader(val, 4 * s.batch_size, transform=CenterCrop(s.last_size), workers=s.workers)
     augment = build_mix([(mix.name, mix.arguments) for mix in s.mix], classes=len(train.classes))
@@ -68,11 +69,18 @@ def build(settings: TrainSettings) -> Pieces:
     return Pieces(train, val, loaders.last, val_loader, model, loss, optimizer, scheduler, loaders, augment, compute)
 
 
-def _train_loader(s: TrainSettings, train: ImageFolder | Packed, size: int) -> Loader:
+def open_part(s: TrainSettings, split: str) -> Pictures:
+    """The pictures of one split."""
+    return open_data(s.data, split, holdout=s.holdout, on_error=s.on_error, **s.data_options)
+
+
+def _train_loader(s: TrainSettings, train: Pictures, size: int) -> Loader:
     transform = build_transform([(step.name, step.arguments) for step in s.augment], size=size)
+    weights = getattr(train, "weights", None)
     return Loader(
-        train, s.batch_size, transform=transform, shuffle=True, drop_last=s.drop_last, workers=s.workers, seed=s.seed
-    )
+        train, s.batch_size, transform=transform, shuffle=weights is None, weights=weights, drop_last=s.drop_last,
+        workers=s.workers, seed=s.seed,
+    )  # fmt: skip
 
 
 def _distillation(s: TrainSettings, loss: Callable[..., Tensor], classes: int) -> Distillation | None:
@@ -206,7 +214,7 @@ def _try_batch(run: Run, model: nn.Module, pieces: Pieces, loader: Loader, *, ba
 class _Pictures(Sequence[Any]):
     """The pictures of some samples, each opened when it is asked for."""
 
-    def __init__(self, dataset: ImageFolder | Packed, indices: list[int]) -> None:
+    def __init__(self, dataset: Pictures, indices: list[int]) -> None:
         self._dataset, self._indices = dataset, indices
 
     def __len__(self) -> int:

@@ -138,8 +138,10 @@ class _Doctor:
         if isinstance(self._settings, PictureSettings):
             yield from self._packing_pairs()
             return
-        if hasattr(self._pieces.train, "undecoded") and not hasattr(self._pieces.train, "recipe"):
-            how = f"loopwright pack {self._settings.data} PACKED --size {self._packed_size()}, then data=PACKED"
+        train, table = self._pieces.train, getattr(self._settings, "table", None)
+        if hasattr(train, "undecoded") and not hasattr(train, "recipe") and getattr(train, "weights", None) is None:
+            what, then = (self._settings.data, "") if table is None else ("CONFIG.yaml", " table=null")
+            how = f"loopwright pack {what} PACKED --size {self._packed_size()}, then data=PACKED{then}"
             yield Change("pack", how, self._loader_rate(self._packed_loader()))
 
     def _packing_pairs(self) -> Iterator[Change]:

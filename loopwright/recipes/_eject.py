@@ -27,7 +27,7 @@ SETTINGS = frozenset({
     "data", "run", "model", "image_size", "epochs", "batch_size", "workers", "seed", "device", "precision", "save_every",
     "optimizer", "scheduler", "loss", "augment", "mix", "ema", "swa", "tta", "distill", "freeze", "unfreeze", "weights",
     "accumulate", "clip", "drop_last", "holdout", "patience", "on_error", "deterministic", "nonfinite",
-    "pictures", "parallel",
+    "pictures", "parallel", "table",
 })  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _folder(s: Any) -> str:
     if s.run is not None:
         return _text(s.run)
     name = re.sub("[/:]", "-", s.model.name)
-    return _text(f"runs/{Path(s.data).resolve().name}-{name}-ejected")
+    return _text(f"runs/{s.data_name}-{name}-ejected")
 
 
 def _text(value: str) -> str:

@@ -48,7 +48,9 @@ def data_lines(s: TrainSettings) -> Iterator[Line]:
     """The two parts of the data."""
     where = LW.demo_photos() if s.data == str(demo_photos()) else s.data
     for split in ("train", "val"):
-        yield Statement(f"{split} = ", LW.open_data(where, split, **unless_default(s, "holdout", "on_error")))
+        yield Statement(
+            f"{split} = ", LW.open_data(where, split, **unless_default(s, "holdout", "on_error"), **s.data_options)
+        )
     if classes(s).text == "classes":
         yield "classes = len(train.classes)"
 
@@ -103,9 +105,9 @@ def _augment(s: TrainSettings, shown: Name, size: Any) -> Iterator[Line]:
 
 
 def _train_loader(s: TrainSettings, transform: Any) -> Any:
-    return LW.Loader(
-        TRAIN, s.batch_size, transform=transform, shuffle=True, **unless_default(s, "drop_last", "workers")
-    )
+    weighted = s.table is not None and s.table.weight is not None
+    drawn = {"weights": Name("train.weights")} if weighted else {"shuffle": True}
+    return LW.Loader(TRAIN, s.batch_size, transform=transform, **drawn, **unless_default(s, "drop_last", "workers"))
 
 
 def _val_loader(s: TrainSettings, transform: Any) -> Line:

@@ -107,8 +107,9 @@ def run_folder(s: CommonSettings) -> Path:
     """The folder of the settings, else the first free one of runs/DATA-MODEL, runs/DATA-MODEL-2, ..."""
     if s.run is not None:
         return Path(s.run)
-    data = Path(s.data).resolve().name
-    return free_folder(Path("runs") / f"{data}-{s.model.name.replace('/', '-').replace(':', '-')}", s.model_dump())
+    return free_folder(
+        Path("runs") / f"{s.data_name}-{s.model.name.replace('/', '-').replace(':', '-')}", s.model_dump()
+    )
 
 
 def _start_from(model: nn.Module, weights: str) -> None:

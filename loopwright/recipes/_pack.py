@@ -1,4 +1,4 @@
-"""``loopwright pack CONFIG.yaml``: the pairs of a configuration into packs, which ``train`` reads as it reads folders."""
+"""``loopwright pack CONFIG.yaml``: the data of a configuration into packs, which ``train`` reads as it reads folders."""
 
 import contextlib
 from pathlib import Path
@@ -6,11 +6,20 @@ from typing import Any
 
 from .._errors import DataError
 from ..data._open import SUFFIX
-from ..data._pack import pack
+from ..data._pack import pack, pack_folder
 from ._pairs import PairSettings, open_pairs
+from ._settings import TrainSettings
 
 
-def pack_pairs(settings: PairSettings, folder: str | Path, **options: Any) -> list[Any]:
+def pack_data(settings: TrainSettings | PairSettings, folder: str | Path, **options: Any) -> list[Any]:
+    """As the settings read and hold out; ``options`` of ``pack``."""
+    if not isinstance(settings, TrainSettings):
+        return _pack_pairs(settings, folder, **options)
+    s = settings
+    return pack_folder(s.data, folder, holdout=s.holdout, on_error=s.on_error, **s.data_options, **options)
+
+
+def _pack_pairs(settings: PairSettings, folder: str | Path, **options: Any) -> list[Any]:
     """``FOLDER/train.pack``, ``val.pack`` and, where there is one, ``test.pack``; ``options`` of ``pack``.
 
     A validation part is held out as in training where the data have none.

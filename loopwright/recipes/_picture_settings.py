@@ -11,6 +11,7 @@ from .._names import check_arguments
 from .._tiled import check_tiles
 from ..data._degrade import build_degradation, find_degradation
 from ..data._role import Kind, Role
+from ..data._rows import is_table
 from ..data._view import Pad
 from ._settings import CommonSettings, LossSettings, ModelSettings, OptimizerSettings, Side
 
@@ -84,6 +85,13 @@ class PictureSettings(CommonSettings):
     loss: TargetLossSettings | list[TargetLossSettings] = Field(  # type: ignore[reportIncompatibleVariableOverride]
         default_factory=lambda: TargetLossSettings(name="l1")
     )
+
+    @field_validator("data")
+    @classmethod
+    def _is_folder(cls, value: str) -> str:
+        if is_table(value):
+            raise ConfigError("a table lists pictures and their classes, task: classify; pairs lie in folders")
+        return value
 
     @field_validator("inputs", "targets", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ mistakes, before anything is built.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +20,7 @@ from .._watch import Policy, check_policy
 from .._when import Limits, parse_spans
 from ..augment._by_name import find_mix
 from ..data._augment import NO_AUGMENTATION, find_transform
+from ..data._rows import is_table
 from ..models._build import find_model
 from ..optim._course import Course
 from ..optim._groups import check_rules
@@ -27,6 +29,7 @@ from ..optim._losses import find_loss
 from ..optim._optimizers import check_optimizer_arguments, find_optimizer
 from ..optim._schedulers import NO_SCHEDULER, check_warmup, find_scheduler, missing_arguments
 from ..trackers._by_name import make_tracker
+from ._table_settings import TableSettings, check_is_table
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -218,7 +221,7 @@ class DistillSettings(Settings):
 class CommonSettings(Settings):
     """The keys that every task of ``loopwright train`` has."""
 
-    data: str = Field(min_length=1)  # a folder of splits, or of class folders
+    data: str = Field(min_length=1)  # a folder of splits, or of class folders; of classifiers a table, too
     run: str | None = None  # where to write; by default runs/DATA-MODEL
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(name="resnet18"))
     image_size: Side | dict[str, Side] = (
@@ -285,6 +288,12 @@ class CommonSettings(Settings):
         return self
 
     @property
+    def data_name(self) -> str:
+        """What a run's folder is named after."""
+        place = Path(self.data).resolve()
+        return place.stem if is_table(place) else place.name
+
+    @property
     def unfreezing(self) -> dict[int, str | list[str]] | None:
         """What is trained from which epoch on, as ``Unfreezing`` takes it."""
         return read_epochs(self.unfreeze) or None
@@ -318,6 +327,7 @@ class TrainSettings(CommonSettings):
     """The keys of ``loopwright train`` for ``task: classify``, which is what it does where no task is said."""
 
     task: Literal["classify"] = "classify"
+    table: TableSettings | None = None  # the columns of data that is a table
     augment: list[AugmentSettings] = Field(default_factory=lambda: [AugmentSettings(name="RandomResizedCrop")])
     mix: list[MixSettings] = Field(default_factory=list)  # of several, one is drawn for each step
     tta: TTASettings | None = None  # validate with several views of each picture
@@ -338,6 +348,17 @@ class TrainSettings(CommonSettings):
     @classmethod
     def _sizes_begin(cls, value: Any) -> Any:
         return _from_the_start(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _has_columns(self) -> Self:
+        if self.table is not None:
+            check_is_table(self.data)
+        return self
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """Of ``open_data``, beside the hold-out."""
+        return {} if self.table is None else self.table.arguments
 
     @property
     def sizes(self) -> ByEpoch[int]:

@@ -2,8 +2,8 @@
 
 from .._seed import seed_everything
 from .._summary import Summary, summary
-from ..data._open import open_data
 from ..models._build import build_model
+from ._classify import open_part
 from ._pairs import PairSettings, open_pairs, picture_model, train_loader
 from ._picture_settings import PictureSettings
 from ._settings import TrainSettings
@@ -15,8 +15,8 @@ def summarize(settings: TrainSettings | PairSettings) -> Summary:
     seed_everything(s.seed)
     if isinstance(s, PictureSettings):
         return _of_pairs(s)
-    train = open_data(s.data, "train", holdout=s.holdout, on_error=s.on_error)
-    model = build_model(s.model.name, num_classes=len(train.classes), **s.model.arguments)
+    classes = open_part(s, "train").classes
+    model = build_model(s.model.name, num_classes=len(classes), **s.model.arguments)
     return summary(model, (s.batch_size, 3, s.last_size, s.last_size))
 
 
