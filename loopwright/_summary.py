@@ -88,7 +88,11 @@ class Summary:
         raise KeyError(f"{name}: no layer has this name: {did_you_mean(name, names) or 'see .layers'}")
 
     def table(self, depth: int | None = None) -> str:
-        """The layers down to a depth, 0 for the model alone, and the sums."""
+        """The layers down to a depth, 0 for the model alone, and the sums; ``ConfigError`` for a depth that is none."""
+        if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+            raise ConfigError(
+                f"depth must be a whole number, 0 for the model alone or more, or None for all layers. Found: {depth!r}"
+            )
         shown = [layer for layer in self.layers if depth is None or _depth(layer) <= depth]
         rows = [("layer", "", "output", "parameters", "operations", "kept"), *map(_row, shown)]
         widths = [max(len(row[column]) for row in rows) for column in range(6)]

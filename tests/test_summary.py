@@ -280,6 +280,13 @@ def test_functions_between_layers_belong_to_the_layer_around_them() -> None:
     assert found["0"].operations == 2 * 4 * 7 and found["0"].output == (2, 7)
 
 
+@pytest.mark.parametrize("depth", [-1, 1.0, True, "1"])
+def test_a_depth_that_is_none_is_an_error(depth: Any) -> None:
+    found = lw.summary(nn.Linear(2, 2), (1, 2))
+    with pytest.raises(lw.ConfigError, match="depth must be a whole number"):
+        found.table(depth)
+
+
 def test_the_command(capsys) -> None:
     assert cli.main(["summary", f"data={lw.demo_photos()}", "image_size=224", "batch_size=2", "--depth", "1"]) == 0
     out = capsys.readouterr().out
