@@ -1,6 +1,7 @@
 """A summary agrees with published numbers and with autograd, and leaves every bit of a model as it was."""
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from functools import partial
@@ -128,6 +129,13 @@ def test_attention_costs_its_matrix_products_also_where_heads_share_keys(attend:
     found = lw.summary(Attention(attend), [(3, 4, 6, 16), (3, heads, 7, 16), (3, heads, 7, 16)])
     assert found.how.startswith("without computing")
     assert found.operations - found["query"].operations == 3 * 4 * (6 * 16 * 7 + 6 * 7 * 16)
+
+
+@pytest.mark.parametrize("lead", [(), (2, 7)])
+def test_a_bilinear_layer_costs_each_weight_once_a_sample(lead: tuple[int, ...]) -> None:
+    layer = nn.Bilinear(3, 4, 5)
+    found = lw.summary(layer, [(*lead, 3), (*lead, 4)])
+    assert found.operations == math.prod(lead) * 5 * 3 * 4 and found.how.startswith("without computing")
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are_near() -> None:
