@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
      "optim._losses", "optim._schedulers", "optim._several_losses", "optim._freeze",
      "_progress_sheet", "_weights", "models._build", "augment._random", "augment._pixels"},
     {"_trial_ranks", "_memory", "_as_found", "_run_state", "_picture_log", "_picture_rows",
-     "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._rows", "data._folds",
+     "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._changes", "data._rows", "data._folds",
      "data._balance", "data._part", "data._pad", "data._stored", "data._shared", "data._shard_samples",
      "data._data_text", "data._contact", "data._compiled"},
     {"data._arena", "data._posts", "data._degrade", "data._picture_file", "data._cutter"},
