@@ -78,6 +78,20 @@ def test_a_training_that_ignores_hang_ups_outlives_its_terminal(photos: Path, tm
     assert main(["stop", "r"]) == 0 and lw.read_run("r")["state"] == "stopped"
 
 
+def test_a_training_that_prints_into_a_terminal_goes_on_without_it(photos: Path, tmp_path: Path) -> None:
+    small_copy(photos, tmp_path / "data", 3, 2)
+    train = loopwright("train", *SETTINGS, "epochs=60")
+    ignoring = 'trap "" HUP; { "$@"; echo "code $?" >code; } & trap - HUP; read forever'
+    shell = Terminal(["sh", "-c", ignoring, "sh", *train])
+    shell.wait_for("epoch +2/60")
+    assert shell.close() == -signal.SIGHUP, "the terminal was truly closed"
+    code, text, remarks = followed("r")
+    assert code == 0 and "epoch 60/60" in text and remarks[-1].startswith("finished   r after step 60"), text
+    while not Path("code").exists():
+        time.sleep(0.05)
+    assert Path("code").read_text() == "code 0\n"
+
+
 @pytest.mark.slow
 def test_the_same_command_goes_on_and_comes_to_its_end(photos: Path, tmp_path: Path) -> None:
     small_copy(photos, tmp_path / "data", 3, 2)
