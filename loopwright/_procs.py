@@ -18,7 +18,7 @@ from ._errors import ConfigError
 from ._signals import LEFT
 
 _THREADS = "OMP_NUM_THREADS"
-_PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # torch's own, and what schedulers send
+_PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")  # torch's own, and what schedulers send
 
 
 def start_procs(
@@ -51,7 +51,7 @@ def start_procs(
         run_id=f"{os.getpid()}-{time.time_ns()}",  # no other command's: see _distributed.job
         max_restarts=restarts,
         monitor_interval=0.1,
-        signals_to_handle=_PASSED_ON,
+        signals_to_handle=",".join(_passed_on()),
     )
     tell(f"procs      {procs} processes, {os.environ[_THREADS]} threads each")
     with _left_by() as left:
@@ -67,6 +67,12 @@ def start_procs(
             return 128 + int(error.sigval)
         number = left.read_text()
     return 128 + int(number) if number else 0
+
+
+def _passed_on() -> list[str]:
+    """A hang-up that was to be ignored from the start, as under nohup and in the background, stays ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [name for name in _PASSED_ON if name != "SIGHUP" or not ignored]
 
 
 @contextlib.contextmanager

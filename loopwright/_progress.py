@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
+from ._hung_up import without_terminal
+
 BAR_WIDTH = 24
 
 
@@ -67,13 +69,15 @@ class Terminal:
     def draw(self, lines: Sequence[str]) -> None:
         width = self._columns() - 1
         start = self._to_start() if self._drawn else ("" if self._at_line_start else "\n")
-        self._stream.write(_writable(start + "\n".join(line[:width] for line in lines), self._stream))
-        self._stream.flush()
+        with without_terminal(self._stream):
+            self._stream.write(_writable(start + "\n".join(line[:width] for line in lines), self._stream))
+            self._stream.flush()
         self._drawn, self._at_line_start = len(lines), False
 
     def erase(self, text: str = "") -> None:
         if self._drawn:
-            self._stream.write(self._to_start())
+            with without_terminal(self._stream):
+                self._stream.write(self._to_start())
             self._drawn, self._at_line_start = 0, True
         if text:
             self._at_line_start = text.endswith("\n")

@@ -809,7 +809,7 @@ class Run:
         self._keeper.check_arrived()
         cursor, agenda = self._cursor, self._agenda
         step, epoch = cursor.step, cursor.epoch
-        if cursor.epoch_step == 0 and agenda.limits.epochs is None:
+        if cursor.epoch_step == 0 and agenda.limits.epochs is None and agenda.stop_reason is None:
             raise RunError(f"epoch {epoch} had no steps, so {agenda.limits.text} would never be reached")
         self._alarms.look()
         agenda.meet(step, surely=True)

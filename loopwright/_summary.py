@@ -7,7 +7,7 @@ its numbers to decide what to do) it runs itself, and is put back to what it was
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +88,11 @@ class Summary:
         raise KeyError(f"{name}: no layer has this name: {did_you_mean(name, names) or 'see .layers'}")
 
     def table(self, depth: int | None = None) -> str:
-        """The layers down to a depth, 0 for the model alone, and the sums."""
+        """The layers down to a depth, 0 for the model alone, and the sums; ``ConfigError`` for a depth that is none."""
+        if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+            raise ConfigError(
+                f"depth must be a whole number, 0 for the model alone or more, or None for all layers. Found: {depth!r}"
+            )
         shown = [layer for layer in self.layers if depth is None or _depth(layer) <= depth]
         rows = [("layer", "", "output", "parameters", "operations", "kept"), *map(_row, shown)]
         widths = [max(len(row[column]) for row in rows) for column in range(6)]
@@ -125,8 +129,8 @@ def summary(model: nn.Module, inputs: Any) -> Summary:
             tensor where it must be another.
 
     Operations are multiply-accumulates that torch's dispatcher sees (half of the FLOPs of ``torch.utils.flop_counter``):
-    convolutions, matrix products, attention; elementwise work and norms count nothing. Bytes that are kept are those
-    of all tensors that autograd saves, each memory once, without parameters, buffers and the inputs.
+    convolutions, matrix products, attention, bilinear layers; elementwise work and norms count nothing. Bytes that are
+    kept are those of all tensors that autograd saves, each memory once, without parameters, buffers and the inputs.
 
     Raises:
         ConfigError: the model has lazy layers that have not seen a batch yet.
@@ -257,6 +261,21 @@ def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: 
     return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+def _trilinear_flops(one: Sequence[int], two: Sequence[int], three: Sequence[int], *expanded: Any, **_: Any) -> int:
+    """Two a place of the product of the three, as of a matrix product: of ``nn.Bilinear`` each weight counts once a sample.
+
+    Each shape is given without the axes that ``expanded`` lists for it.
+    """
+    whole = []
+    for shape, axes in zip((one, two, three), expanded, strict=False):
+        sizes = iter(shape)
+        whole.append([1 if axis in axes else next(sizes) for axis in range(len(shape) + len(axes))])
+    return 2 * math.prod(map(max, *whole))
+
+
+_FORMULAS = {torch.ops.aten._trilinear: _trilinear_flops, **dict.fromkeys(_FUSED_ATTENTION, _attention_flops)}
+
+
 @dataclass
 class _Cost:
     output: Any = None
@@ -274,7 +293,7 @@ class _Account:
         self._free = {t.untyped_storage()._cdata for t in free}
         self._kept: dict[int, torch.UntypedStorage] = {}  # held, so that no other memory takes the place
         self._kept_bytes = 0
-        self._flops = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(_FUSED_ATTENTION, _attention_flops))
+        self._flops = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
         self._open: list[tuple[str, int, int]] = []
 
     @contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from ._hung_up import without_terminal
+
 
 class _Stream:
     """A text stream that also writes into the log, unless it leads there; everything else is the original stream's."""
@@ -21,7 +23,15 @@ class _Stream:
         if not self._log.closed and not self._is_log:
             with contextlib.suppress(OSError):  # a full disk is no reason to stop training
                 self._log.write(text)
-        return self._original.write(text) if self._original is not None else len(text)
+        if self._original is not None:
+            with without_terminal(self._original):
+                return self._original.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._original is not None:
+            with without_terminal(self._original):
+                self._original.flush()
 
     def writelines(self, lines: Any) -> None:
         for line in lines:

@@ -1,16 +1,18 @@
 """A command in a pseudo-terminal of its own, for tests: what is typed there reaches it, and the terminal can go away."""
 
+import contextlib
 import fcntl
 import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 # opened by the leader of a new session, a terminal becomes that session's: Ctrl-C and hang-ups are the kernel's
 _IN_TERMINAL = 'exec 0<>"$1" 1>&0 2>&0; shift; exec "$@"'
@@ -24,12 +26,13 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        self.process = subprocess.Popen(
-            ["sh", "-c", _IN_TERMINAL, "sh", os.ttyname(slave), *command],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
-            start_new_session=True,
-        )
+        with _hangups_heard():
+            self.process = subprocess.Popen(
+                ["sh", "-c", _IN_TERMINAL, "sh", os.ttyname(slave), *command],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+                start_new_session=True,
+            )
         os.close(slave)
         self.shown = ""
 
@@ -71,6 +74,16 @@ class Terminal:
             return False
         self.shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
         return bool(data)
+
+
+@contextlib.contextmanager
+def _hangups_heard() -> Iterator[None]:
+    """What is started in it does not inherit that they are ignored, as under nohup: a handler does not outlive an exec."""
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def loopwright(*arguments: str) -> list[str]:

@@ -4,6 +4,7 @@ import copy
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -167,6 +168,21 @@ class TestApplied:
                 lw.EMA(model, decay)
         with pytest.raises(lw.ConfigError, match="no weights to average"):
             lw.EMA(nn.ReLU())
+
+    @pytest.mark.parametrize("average", [lw.EMA, lw.SWA])
+    def test_weights_that_are_no_longer_the_models_are_named(self, average: Any) -> None:
+        model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+        averages = average(model)
+        nn.utils.parametrizations.weight_norm(model[2])
+        said = "the Sequential is without 2.weight and with 2.parametrizations.weight.original0, .* then average it"
+        with pytest.raises(lw.ConfigError, match=said):
+            averages.update()
+        with pytest.raises(lw.ConfigError, match=said), averages.applied():
+            pass
+        averages = average(model)
+        averages.update()  # made afterwards, it averages what the model has
+        with averages.applied():
+            assert averages.updates == 1
 
     def test_a_state_of_another_model_does_not_load(self) -> None:
         with pytest.raises(lw.CheckpointError, match="of another model"):

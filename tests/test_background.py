@@ -56,6 +56,42 @@ def test_a_training_outlives_its_terminal_and_its_readers_and_its_death_is_told(
     assert lw.read_run("r")["command"][1:] == ["-m", "loopwright", *train[:-1]]
 
 
+def test_a_terminal_closes_also_where_the_tests_ignore_hang_ups() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        shell = Terminal(["sh", "-c", "echo ready; read forever"])
+        shell.wait_for("ready")
+        assert shell.close() == -signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("more", [[], pytest.param(["--procs", "2"], marks=pytest.mark.slow)])
+def test_a_training_that_ignores_hang_ups_outlives_its_terminal(photos: Path, tmp_path: Path, more: list[str]) -> None:
+    small_copy(photos, tmp_path / "data", 3, 2)
+    train = loopwright("train", *SETTINGS, "epochs=100000", *more)
+    shell = Terminal(["sh", "-c", 'nohup "$@" >out 2>&1; read forever', "sh", *train])
+    saved_after(0)
+    assert shell.close() == -signal.SIGHUP, "the terminal was truly closed"
+    saved_after(lw.read_run("r")["step"] + 10)
+    assert main(["stop", "r"]) == 0 and lw.read_run("r")["state"] == "stopped"
+
+
+def test_a_training_that_prints_into_a_terminal_goes_on_without_it(photos: Path, tmp_path: Path) -> None:
+    small_copy(photos, tmp_path / "data", 3, 2)
+    train = loopwright("train", *SETTINGS, "epochs=60")
+    ignoring = 'trap "" HUP; { "$@"; echo "code $?" >code; } & trap - HUP; read forever'
+    shell = Terminal(["sh", "-c", ignoring, "sh", *train])
+    shell.wait_for("epoch +2/60")
+    assert shell.close() == -signal.SIGHUP, "the terminal was truly closed"
+    code, text, remarks = followed("r")
+    assert code == 0 and "epoch 60/60" in text and remarks[-1].startswith("finished   r after step 60"), text
+    while not Path("code").exists():
+        time.sleep(0.05)
+    assert Path("code").read_text() == "code 0\n"
+
+
 @pytest.mark.slow
 def test_the_same_command_goes_on_and_comes_to_its_end(photos: Path, tmp_path: Path) -> None:
     small_copy(photos, tmp_path / "data", 3, 2)
@@ -89,6 +125,14 @@ def test_the_example_runs(photos: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "runs/a stopped after step" in done.stdout and "finished   runs/a after step 40" in done.stderr
+
+
+def saved_after(step: int, seconds: float = 60.0) -> None:
+    """Wait until the run has saved more steps than so many."""
+    given_up = time.monotonic() + seconds
+    while not Path("r/run.json").exists() or lw.read_run("r").get("step", 0) <= step:
+        assert time.monotonic() < given_up, f"no step after {step}:\n{Path('out').read_text()}"
+        time.sleep(0.05)
 
 
 # ---- following -----------------------------------------------------------------------------------------------------

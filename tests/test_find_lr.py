@@ -5,6 +5,7 @@ import copy
 import json
 import math
 import os
+import re
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -832,6 +833,21 @@ def test_mixing_and_several_losses_are_part_of_what_is_tried(here: Path, capsys)
     assert capsys.readouterr().out == first
     assert cli.main(["find-lr", "my.yaml", "--mode", "runs", "--steps", "2"]) == 0
     assert capsys.readouterr().out != first
+
+
+def test_what_is_tried_is_trained_as_the_training_begins(here: Path, capsys) -> None:
+    """Unfrozen later is, until then, frozen: the very same trials."""
+
+    def said(*given: str) -> list[str]:
+        assert cli.main(["find-lr", "my.yaml", *given, "--mode", "runs", "--steps", "4"]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    later = "[stem, norm, stage1, stage2, stage3, stage4]"
+    unfrozen, frozen, all_trained = said("unfreeze={epoch 0: head, epoch 1: '*'}"), said(f"freeze={later}"), said()
+    (told,) = set(unfrozen) - set(frozen)
+    assert re.match(r"trained +\d+ of [\d,]+ parameters, as in epoch 0 of unfreeze", told)
+    unfrozen.remove(told)
+    assert unfrozen == frozen != all_trained
 
 
 def test_a_rate_is_not_written_for_another_training(here: Path, capsys) -> None:

@@ -12,10 +12,10 @@ ROOT = Path(loopwright.__file__).parent
 COMMON = ("_keys", "_given", "_done", "_computing")
 SHARED = ("_training", "_jobs")  # what commands share
 LAYERS: list[set[str]] = [
-    {"_errors", "_demo", "_cursor", "_signals", "_tee", "_cores", "_available", "_run_order", "_variables"},
+    {"_errors", "_demo", "_cursor", "_signals", "_hung_up", "_cores", "_available", "_run_order", "_variables"},
     {"_files", "_tensor_file", "_when", "_nested", "_names", "_git", "_seed", "_speed", "_progress", "_stopping",
      "_writer", "_lock", "_gauge", "_by_epoch", "_code", "_spikes", "_distributed", "_procs", "_over_ranks", "_replica",
-     "_ramp", "_lr_curve", "_split"},
+     "_ramp", "_lr_curve", "_split", "_tee"},
     {"_split_states", "_sharding"},
     {"_yaml", "_record", "_checkpoint", "_device", "_meters", "_metrics", "_picture_metrics", "_tiled", "_overlay",
      "_sheet", "_shown", "_state", "_staging", "_watch", "_first_bad",
@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
      "optim._losses", "optim._schedulers", "optim._several_losses", "optim._freeze",
      "_progress_sheet", "_weights", "models._build", "augment._random", "augment._pixels"},
     {"_trial_ranks", "_memory", "_as_found", "_run_state", "_picture_log", "_picture_rows",
-     "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._rows", "data._folds",
+     "data._transforms", "data._undecoded", "data._pack_file", "data._recipe", "data._changes", "data._rows", "data._folds",
      "data._balance", "data._part", "data._pad", "data._stored", "data._shared", "data._shard_samples",
      "data._data_text", "data._contact", "data._compiled"},
     {"data._arena", "data._posts", "data._degrade", "data._picture_file", "data._cutter"},

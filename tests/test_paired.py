@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import struct
 import unicodedata
 import zlib
@@ -125,6 +126,49 @@ def test_a_pack_shows_the_same_pixels(root: Path, tmp_path: Path, name: str) -> 
     cold = make(root)
     packed = lw.pack(cold, tmp_path / "pairs.pack", progress=False)
     assert same(batches(packed, EXACT[name], workers=2), batches(cold, EXACT[name]))
+
+
+def test_a_pack_of_files_that_were_copied_is_not_made_again(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "here")
+    path = lw.pack(make(tmp_path / "here"), tmp_path / "pairs.pack", progress=False).path
+    made = path.stat().st_mtime_ns
+    for number, file in enumerate((tmp_path / "here").rglob("*.*")):
+        os.utime(file, (number, number))
+    shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
+    for place in ("here", "there"):
+        again = lw.pack(make(tmp_path / place), path, progress=False)
+        assert again.changed(make(tmp_path / place)) == [] and path.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("what", ["content", "size", "pipe"])
+def test_a_pack_of_files_that_changed_is_noticed(root: Path, tmp_path: Path, what: str) -> None:
+    shutil.copytree(root, tmp_path / "here")
+    pairs, file = make(tmp_path / "here"), tmp_path / "here" / "flow" / "07.npy"
+    packed = lw.pack(pairs, tmp_path / "pairs.pack", progress=False)
+    flow = np.load(file)
+    file.unlink()
+    if what == "pipe":
+        os.mkfifo(file)
+    else:
+        np.save(file, flow + 1 if what == "content" else flow[1:])
+    assert packed.changed(pairs) == ["07"]
+    with pytest.raises(DataError, match="were changed since: say overwrite=True"):
+        lw.pack(pairs, tmp_path / "pairs.pack", progress=False)
+
+
+def test_a_pack_of_files_that_pair_otherwise_is_another(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "noisy" / f"{number}.png", painted())
+        save(tmp_path / "clean" / f"{number}.png", painted())
+
+    def pack() -> lw.PackedPairs:
+        pairs = lw.PairedFolders(tmp_path, noisy="noisy", clean="clean", pair_by="order")
+        return lw.pack(pairs, tmp_path / "pairs.pack", progress=False)
+
+    pack()
+    (tmp_path / "clean" / "0.png").rename(tmp_path / "clean" / "9.png")
+    with pytest.raises(DataError, match="were changed since: say overwrite=True"):
+        pack()
 
 
 @pytest.mark.parametrize("transform", [lw.RandomResizedCrop(32), lw.RandomResizedCrop(9), lw.CenterCrop(24)], ids=str)

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -445,17 +446,57 @@ class Stream:
         return iter(self.batches)
 
 
+class Clock:
+    """Stands still but for what a test puts it on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = time.perf_counter()
+        monkeypatch.setattr(time, "perf_counter", lambda: self.seconds)
+
+    def each_second(self, values):
+        for value in values:
+            yield value
+            self.seconds += 1
+
+
 class TestLengths:
-    def test_by_epochs_steps_and_time(self, tmp_path: Path) -> None:
+    def test_by_epochs_and_steps(self, tmp_path: Path) -> None:
         with lw.Run(tmp_path / "epochs", **options()) as run:
             train(run, numbers(4), 3)
         assert run.global_step == 12
         with lw.Run(tmp_path / "steps", **options()) as run:
             train(run, numbers(4), "10 steps")
         assert run.global_step == 10
-        with lw.Run(tmp_path / "time", **options(nonfinite="log")) as run:
-            train(run, numbers(4), "0.5 seconds")
-        assert run.global_step > 0 and lw.read_run(tmp_path / "time")["stop_reason"].startswith("time is up")
+
+    def test_by_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = Clock(monkeypatch)
+        with lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs("9.5 seconds"):
+                for _batch in clock.each_second(run.batches(numbers(4))):
+                    run.log(loss=1.0)
+        assert run.global_step == 10 and lw.read_run(tmp_path)["stop_reason"] == "time is up: 9.5 seconds"
+
+    @pytest.mark.parametrize("trained", [False, True])
+    def test_time_that_is_up_where_an_epoch_begins_is_no_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
+    ) -> None:
+        clock = Clock(monkeypatch)
+        with lw.Run(tmp_path, **options()) as run:
+            for epoch in run.epochs("9.5 seconds"):
+                if epoch == trained:
+                    clock.seconds += 10  # it makes its data, or evaluates
+                for _batch in run.batches(numbers(4)):
+                    run.log(loss=1.0)
+        assert run.global_step == 4 * trained and lw.read_run(tmp_path)["state"] == "finished"
+        assert lw.read_run(tmp_path)["stop_reason"] == "time is up: 9.5 seconds"
+
+    def test_a_stop_before_the_first_batch_is_no_error(self, tmp_path: Path) -> None:
+        with lw.Run(tmp_path, **options()) as run:
+            for _ in run.epochs("10 steps"):
+                run.stop("no data today")
+                for _batch in run.batches(numbers(4)):
+                    pytest.fail("it was told to stop")
+        assert (run.global_step, lw.read_run(tmp_path)["stop_reason"]) == (0, "no data today")
 
     def test_the_last_state_is_saved_whatever_save_every_says(self, tmp_path: Path) -> None:
         with lw.Run(tmp_path, **options(save_every="100 epochs")) as run:

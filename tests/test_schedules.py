@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -157,3 +158,17 @@ def test_a_schedule_goes_on_from_its_state(name: str, cut: int) -> None:
     other = lw.build_scheduler(name, sgd(), per="epoch", total_epochs=12, warmup="5 epochs", **own)
     with pytest.raises(ValueError, match="made for a warm-up of 4 epochs"):
         other.load_state_dict(scheduler.state_dict())
+
+
+@pytest.mark.parametrize("name", ["OneCycleLR", "CosineAnnealingLR", "PolynomialLR"])
+def test_a_training_of_no_steps_has_no_schedule(name: str) -> None:
+    with pytest.raises(lw.ConfigError, match=rf"{name}: (T_max|total_\w+) would be 0: .* 1 step or more"):
+        lw.build_scheduler(name, sgd(), total_steps=0)
+    assert lw.build_scheduler("none", sgd(), total_steps=0) is None
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, True, "10"])
+def test_a_length_that_is_none_is_named(length: Any) -> None:
+    for name in ("OneCycleLR", "StepLR"):
+        with pytest.raises(lw.ConfigError, match="total_epochs must be a whole number"):
+            lw.build_scheduler(name, sgd(), total_epochs=length)

@@ -1,6 +1,7 @@
 """A summary agrees with published numbers and with autograd, and leaves every bit of a model as it was."""
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from functools import partial
@@ -128,6 +129,13 @@ def test_attention_costs_its_matrix_products_also_where_heads_share_keys(attend:
     found = lw.summary(Attention(attend), [(3, 4, 6, 16), (3, heads, 7, 16), (3, heads, 7, 16)])
     assert found.how.startswith("without computing")
     assert found.operations - found["query"].operations == 3 * 4 * (6 * 16 * 7 + 6 * 7 * 16)
+
+
+@pytest.mark.parametrize("lead", [(), (2, 7)])
+def test_a_bilinear_layer_costs_each_weight_once_a_sample(lead: tuple[int, ...]) -> None:
+    layer = nn.Bilinear(3, 4, 5)
+    found = lw.summary(layer, [(*lead, 3), (*lead, 4)])
+    assert found.operations == math.prod(lead) * 5 * 3 * 4 and found.how.startswith("without computing")
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are_near() -> None:
@@ -278,6 +286,13 @@ def test_functions_between_layers_belong_to_the_layer_around_them() -> None:
 
     found = lw.summary(nn.Sequential(Own()), (2, 4))
     assert found["0"].operations == 2 * 4 * 7 and found["0"].output == (2, 7)
+
+
+@pytest.mark.parametrize("depth", [-1, 1.0, True, "1"])
+def test_a_depth_that_is_none_is_an_error(depth: Any) -> None:
+    found = lw.summary(nn.Linear(2, 2), (1, 2))
+    with pytest.raises(lw.ConfigError, match="depth must be a whole number"):
+        found.table(depth)
 
 
 def test_the_command(capsys) -> None:

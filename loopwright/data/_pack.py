@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -121,8 +121,7 @@ class _Packing:
         self.paths: list[Any] = [os.path.abspath(path) for path, _ in samples]
         self._targets = _stacked([target for _, target in samples])
         self._stats = np.array([_stat(path) for path in self.paths], np.int64).reshape(-1, 2)
-        self._root = os.path.commonpath([os.path.dirname(path) for path in self.paths]) if self.paths else ""
-        self._names = [os.path.relpath(path, self._root) for path in self.paths]
+        self._root, self._names = _below_one(self.paths)
         self._left_out: dict[int, str] = {}
         self.facts = {
             "recipe": recipe.facts(),
@@ -202,20 +201,28 @@ class _PairPacking(_Packing):
         self._left_out: dict[int, str] = {}
         files = [source.files(index) for index in self.paths]
         self._names = [source.name_of(index) for index in self.paths]
-        stats = np.array([_stat(str(path)) for sample in files for path in sample.values()], np.int64)
-        named = [f"{role}\0{os.path.abspath(path)}" for sample in files for role, path in sample.items()]
+        places = [[os.path.abspath(path) for path in sample.values()] for sample in files]
+        self._stats = np.array([[_stat(path) for path in sample] for sample in places], np.int64)
+        named = [f"{role}\0{path}" for sample in places for role, path in zip(source.roles, sample, strict=True)]
+        below = [_below_one(paths)[1] for paths in zip(*places, strict=True)]
         self.facts = {
             "recipe": {"format": FORMAT},
             "roles": role_facts(source.roles),
             "on_error": source.on_error,
-            "source": _digest(named, stats, np.zeros(0)),
+            "source": _digest(named, self._stats, np.zeros(0)),
+            "files": _digest([name for names in below for name in names], np.zeros(0), np.zeros(0)),
         }
 
     def _opened(self, path: Path) -> Any:
         return PackedPairs(path)
 
     def _is_copied(self, made: Any) -> bool:
-        return False
+        alike = made._file.facts.get("files") == self.facts["files"] and made.names == self._names
+        return (
+            alike
+            and _as_read(made._file.facts["roles"]) == _as_read(self.facts["roles"])
+            and not made.changed(self._source)
+        )
 
     def _make(self, index: int) -> Record:
         return pair_record(self._source[index])
@@ -223,7 +230,8 @@ class _PairPacking(_Packing):
     def contents(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         kept = [index for index in self.paths if index not in self._left_out]
         skipped = [self._left_out[index] for index in sorted(self._left_out)]
-        return {}, {**self.facts, "names": [self._names[index] for index in kept], "skipped": skipped}
+        arrays, names = {"stats": self._stats[kept]}, [self._names[index] for index in kept]
+        return arrays, {**self.facts, "names": names, "skipped": skipped}
 
 
 def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | None) -> None:
@@ -267,6 +275,17 @@ def _stacked(targets: list[Any]) -> np.ndarray:
     if any(array.dtype.kind not in "iufb" or array.shape != arrays[0].shape for array in arrays):
         raise DataError("the targets of a pack must be numbers, or tensors of one shape")
     return np.stack(arrays) if arrays else np.zeros(0, np.int64)
+
+
+def _below_one(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that all are below, and their names there."""
+    root = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    return root, [os.path.relpath(path, root) for path in paths]
+
+
+def _as_read(roles: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What a pack keeps of roles, wherever their folders are."""
+    return {name: {key: value for key, value in facts.items() if key != "folder"} for name, facts in roles.items()}
 
 
 def _stat(path: str) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """``Packed``: a data set in one file, mapped into memory. Reads packs; ``_pack`` makes them."""
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,15 +12,13 @@ import torch
 from PIL import Image
 
 from .._errors import ConfigError, DataError
+from ._changes import changed_records
 from ._pack_file import PackReader
 from ._picture import too_large
 from ._recipe import Recipe
 from ._shared import SharedMemory
 from ._undecoded import PictureFile
 from ._view import Pixels, Viewable
-
-_STATS_CHECKED = 20_000  # source files looked at when a pack is opened; of more, every so-manieth
-_MADE_AGAIN = 16  # of those with another time than they had, as copies have
 
 
 class Packed:
@@ -147,22 +144,13 @@ class Packed:
         Args:
             files: where the source is now, in the samples' order. Default: where it was. What is not there has not changed.
         """
-        names = [self.name_of(index) for index in range(len(self))] if files is None else files
-        stats = self._file.array("stats").tolist()
-        changed: list[int] = []
-        touched: list[int] = []
-        for index in range(0, len(names), max(1, -(-len(names) // _STATS_CHECKED))):
-            try:
-                now = os.stat(names[index])
-            except OSError:
-                continue
-            if now.st_size != stats[index][0] or not stat.S_ISREG(now.st_mode):
-                changed.append(index)
-            elif now.st_mtime_ns != stats[index][1]:
-                touched.append(index)
-        again = touched[:: -(-len(touched) // _MADE_AGAIN) or 1]
-        changed += [index for index in again if not self._is_made_of(names[index], index)]
-        return [names[index] for index in sorted(changed)]
+        name = self.name_of if files is None else files.__getitem__
+        found = changed_records(
+            self._file.array("stats")[:, None],
+            lambda index: [name(index)],
+            lambda index: self._is_made_of(name(index), index),
+        )
+        return [name(index) for index in found]
 
     def _is_made_of(self, file: str, index: int) -> bool:
         try:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .._errors import ConfigError, DataError
+from ._changes import changed_records
 from ._codec import decode, encode
 from ._pack_file import PackReader
 from ._pair import Pair
@@ -72,6 +73,30 @@ class PackedPairs:
     def verify(self) -> list[str]:
         """Read everything; the names of the damaged records."""
         return [self.name_of(index) for index in range(len(self)) if not self._file.is_whole(index)]
+
+    def changed(self, pairs: Any) -> list[str]:
+        """The names of the samples whose files are not what was packed, as ``Packed.changed`` tells them.
+
+        Args:
+            pairs: the source as it is now, of the same samples in the same order.
+        """
+        stats = self._file.array("stats")
+        if stats.shape != (len(self), len(self.roles), 2):
+            raise DataError(f"{self.path}: damaged (it has other sources than records); pack it again")
+        found = changed_records(
+            stats,
+            lambda index: [str(path) for path in pairs.files(index).values()],
+            lambda index: self._is_made_of(pairs, index),
+        )
+        return [self.name_of(index) for index in found]
+
+    def _is_made_of(self, pairs: Any, index: int) -> bool:
+        try:
+            data, height, width = pair_record(pairs[index])
+        except DataError:
+            return False
+        alike = (height, width) == self._file.entries[index][2:]
+        return alike and np.array_equal(data, self._file.record(index))
 
     def check_roles(self, roles: Mapping[str, Role]) -> None:
         """``DataError`` where a pack was made of other roles than are asked for."""

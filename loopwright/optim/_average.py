@@ -7,7 +7,7 @@ with a run and survive as everything else does.
 import contextlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import torch
@@ -135,6 +135,8 @@ class Averaged(ABC):
 
     def _follow(self, present: Mapping[str, Tensor]) -> None:
         """The averages go where the model was moved to, and have its memory format there; they are split where it is."""
+        if present.keys() != (self._averages | self._copies).keys():
+            raise ConfigError(self._changed(present.keys()))
         some = next(iter(self._averages))
         if is_split(present[some]) and not is_split(self._averages[some]):
             self._averages = {
@@ -143,6 +145,16 @@ class Averaged(ABC):
         if self._averages[some].device != present[some].device:
             self._averages = {name: _laid_like(t, present[name]) for name, t in self._averages.items()}
             self._copies = {name: _laid_like(t, present[name]) for name, t in self._copies.items()}
+
+    def _changed(self, present: Set[str]) -> str:
+        averaged = self._averages.keys() | self._copies.keys()
+        gone = sorted(averaged - present)
+        new = [name for name, _ in self._model.named_parameters() if name not in averaged]
+        kinds = [f"{what} {', '.join(names[:3])}" for what, names in (("without", gone), ("with", new)) if names]
+        return (
+            f"{type(self).__name__}: the {type(self._model).__name__} is {' and '.join(kinds)} now, other than when the "
+            "average was made: change a model first (torch.nn.utils.parametrize and the like), then average it"
+        )
 
     def __len__(self) -> int:
         return self.updates

@@ -65,7 +65,7 @@ def build_scheduler(
         arguments: the scheduler's own, checked by name.
 
     Raises:
-        ConfigError: an unknown name or argument; a length that is needed and not known.
+        ConfigError: an unknown name or argument; a length that is none; one that is needed and not known.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -79,6 +79,7 @@ def build_scheduler(
         return None
     found = find_scheduler(name)
     check_arguments(found, arguments, place="scheduler", given=("optimizer",))
+    _check_lengths(total_steps=total_steps, total_epochs=total_epochs)
     chosen = per or _customary(found.__name__)
     length = total_steps if chosen == "step" else total_epochs
     warm = _warmup_steps(found.__name__, warmup, chosen, total_steps, total_epochs)
@@ -156,6 +157,12 @@ def check_warmup(warmup: Any) -> None:
         )
 
 
+def _check_lengths(**lengths: Any) -> None:
+    for name, length in lengths.items():
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
+            raise ConfigError(f"{name} must be a whole number, or None where it is not known. Found: {length!r}")
+
+
 def _warmup_steps(name: str, warmup: float | str, per: Per, steps: int | None, epochs: int | None) -> int:
     """The warm-up in what the scheduler is stepped with."""
     check_warmup(warmup)
@@ -203,6 +210,11 @@ def _derived(
         if length is None:
             raise ConfigError(
                 f"{name} must know how many steps there will be: give {asks}=..., or train by epochs or steps"
+            )
+        if length < 1:
+            raise ConfigError(
+                f"{name}: {asks} would be {length}: a schedule is for a training of 1 step or more: train longer, or leave "
+                f"it out (name {NO_SCHEDULER!r})"
             )
         derived[asks] = length
     peak = _SETS_PEAK.get(name)

@@ -3,7 +3,7 @@
 python -m loopwright find-lr data=photos model=resnet18 optimizer=SGD
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from .._found_lr import FoundLR, Mode
 from .._lr_curve import LRCurve
 from .._yaml_edit import write_number
 from ..data._slice import Slice
+from ..optim._freeze import Unfreezing
 from ._any_task import build, loss_of
 from ._classify import Pieces
 from ._picture_settings import PictureSettings
@@ -51,6 +52,8 @@ def find_rate(
         f"find-lr    {settings.data}, {settings.model.name} at {size} px, {settings.optimizer.name}, "
         f"batches of {settings.batch_size}, {compute.precision} on {compute.device}"
     )
+    if settings.unfreezing is not None:
+        say(_begin_unfreezing(pieces.model, settings.unfreezing))
     found = find_lr(
         _whole(settings, pieces),
         pieces.optimizer,
@@ -70,6 +73,17 @@ def find_rate(
         say(_written(found, out))
     say(f"{KEY}={found.lr!r}")
     return found
+
+
+def _begin_unfreezing(model: nn.Module, epochs: Mapping[int, Any]) -> str:
+    """Train what the training begins with; says so."""
+    Unfreezing(model, epochs)(0)
+    parameters = list(model.parameters())
+    trained, whole = sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+    return (
+        f"trained    {trained:,} of {whole:,} parameters, as in epoch 0 of unfreeze: later epochs train more of them "
+        "with a rate that was found for these"
+    )
 
 
 def _whole(settings: CommonSettings, pieces: Any) -> nn.Module:
