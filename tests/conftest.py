@@ -13,6 +13,9 @@ import loopwright as lw
 
 os.environ.setdefault("NO_COLOR", "1")
 torch.set_num_threads(2)
+# A first backward before torch makes stand-in tensors, for which it feigns a CUDA device: later, its engine would start a
+# thread for that device, and then no forked process could train.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="session")
