@@ -82,7 +82,8 @@ def decode_part(data: bytes, facts: JpegFacts, reduction: int, box: Box, room: n
         room: as that of ``decode_jpeg``.
 
     Raises:
-        ValueError: damaged data. Damage that has no part in these pixels may not be noticed.
+        ValueError: damaged data. Damage that has no part in these pixels may not be noticed. Where it is, the file
+            is read at full size: so a reduced view of a damaged file may come out otherwise where this is not compiled.
     """
     height, width = _size(facts, reduction)
     if data[-2:] != END or room.size < height * width * 3:  # cut short: to be decoded whole, which says it

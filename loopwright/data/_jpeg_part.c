@@ -1,5 +1,6 @@
 /* A part of a JPEG file: rows above it are read but not computed, rows below it not read, columns beside it not computed.
-   Where this is not compiled, _jpeg.py decodes all columns, and all rows above. Calls libjpeg-turbo. */
+   Where this is not compiled, and of rare kinds of files, _jpeg.py decodes all columns, and all rows above.
+   Calls libjpeg-turbo. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -55,7 +56,7 @@ static void start(struct jpeg_decompress_struct *file, const Py_buffer *data, in
     jpeg_start_decompress(file);
 }
 
-/* Whether scans are missing, for which the library smooths: across many columns, and each of its versions otherwise. */
+/* Whether scans are missing. Such a picture is smoothed: over more columns than the margin, and otherwise by each version. */
 static int is_unfinished(const struct jpeg_decompress_struct *file)
 {
     if (file->coef_bits == NULL) /* not progressive */
@@ -113,7 +114,7 @@ static const char *decode(struct jpeg_decompress_struct *file, const Py_buffer *
 
 static const char *try_decode(Decoder *decoder, const Py_buffer *data, int reduction, Box *box, const Py_buffer *room)
 {
-    const char *volatile wrong;
+    const char *wrong;
     decoder->file.err = jpeg_std_error(&decoder->errors);
     decoder->file.client_data = decoder;
     decoder->errors.error_exit = fail;
