@@ -258,6 +258,47 @@ def noisy(width: int, height: int, mode: str) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode)
 
 
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("scans", [1, 2, 5, 9])
+def test_parts_of_an_unfinished_progressive_file_are_smoothed_as_the_whole_is(
+    way: str, scans: int, subsampling: int, reduction: int
+) -> None:
+    data = encoded(noisy(240, 160, "RGB"), progressive=True, subsampling=subsampling)
+    begins = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
+    check_parts(data[: begins[scans]] + b"\xff\xd9", reduction)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("colours", ["444", "422", "420", "440", "411"])
+def test_parts_have_the_pixels_of_the_whole_whatever_the_size_of_its_colours(
+    way: str, colours: str, reduction: int
+) -> None:
+    simplejpeg = pytest.importorskip("simplejpeg")
+    data = simplejpeg.encode_jpeg(np.asarray(noisy(243, 165, "RGB")), 90, "RGB", colours)
+    check_parts(data, reduction)
+
+
+def test_colours_at_a_quarter_are_left_to_the_whole() -> None:
+    """Libraries before 3.0 leave some of them unwritten where they are a quarter one way and half the other."""
+    compiled, simplejpeg = pytest.importorskip("loopwright.data._jpeg_part"), pytest.importorskip("simplejpeg")
+    data = simplejpeg.encode_jpeg(np.asarray(photo()), 90, "RGB", "411")
+    with pytest.raises(ValueError, match="rare kind"):
+        compiled.decode_part(data, 2, (8, 8, 24, 24), np.zeros(120 * 90 * 3, np.uint8))
+
+
+def check_parts(data: bytes, reduction: int) -> None:
+    """Of a file of 240x160 pixels or some more."""
+    facts, room = jpeg_facts(data), np.empty(300 * 200 * 3, np.uint8)
+    assert facts is not None
+    full = decode_jpeg(data, facts, reduction)
+    for left, top, width, height in [(0, 0, 64, 64), (64, 40, 64, 64), (104, 88, 1, 1), (200, 120, 40, 40)]:
+        left, top, right, bottom = (side // reduction for side in (left, top, left + width, top + height))
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        part, (x, y, _, _) = decode_part(data, facts, reduction, (left, top, right, bottom), room)
+        assert np.array_equal(part[top - y : bottom - y, left - x : right - x], full[top:bottom, left:right])
+
+
 def test_what_lies_beside_a_part_is_really_left_out(way: str) -> None:
     data = encoded(photo(400, 300))
     facts = jpeg_facts(data)
@@ -266,7 +307,10 @@ def test_what_lies_beside_a_part_is_really_left_out(way: str) -> None:
     assert box == ((192, 92, 240, 130) if way == "compiled" else (0, 0, 400, 144))
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, 121, 4), (0, 0, 4, 91), (2**30, 0, 2**31 - 1, 4)])
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, 121, 4), (0, 0, 4, 91), (2**30, 0, 2**31 - 1, 4), (-(2**31), -(2**31), 4, 4)],
+)
 def test_a_part_that_is_not_in_the_picture_is_refused(box: tuple[int, int, int, int]) -> None:
     compiled = pytest.importorskip("loopwright.data._jpeg_part")
     with pytest.raises(ValueError, match="not one of this picture"):

@@ -1,4 +1,4 @@
-"""Which of the loops in C are used here, in words: the bits are the same without them, the speed is not."""
+"""Which of the loops in C are used here, in words: without them the bits of sound files are the same, the speed is not."""
 
 from ._jpeg import parts_are_exact
 from ._view import has_crop_copy

@@ -16,9 +16,8 @@ try:
 except ImportError:  # not compiled here: see _by_lines
     _crop_copy = None
 
-Take = Callable[
-    [int, int, int, int, bool], None
-]  # to which place, of which picture, from which column and row, mirrored?
+# To which place, of which picture, from which column and row, mirrored?
+Take = Callable[[int, int, int, int, bool], None]
 
 
 class Cutter:

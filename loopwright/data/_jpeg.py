@@ -82,13 +82,14 @@ def decode_part(data: bytes, facts: JpegFacts, reduction: int, box: Box, room: n
         room: as that of ``decode_jpeg``.
 
     Raises:
-        ValueError: damaged data. Damage that has no part in these pixels may not be noticed.
+        ValueError: damaged data. Damage that has no part in these pixels may not be noticed. Where it is, the file
+            is read at full size: so a reduced view of a damaged file may come out otherwise where this is not compiled.
     """
     height, width = _size(facts, reduction)
     if data[-2:] != END or room.size < height * width * 3:  # cut short: to be decoded whole, which says it
         return JpegPart(decode_jpeg(data, facts, reduction, room), (0, 0, width, height))
-    if parts_are_exact():
-        return _compiled(data, reduction, box, room)
+    if parts_are_exact() and (part := _compiled(data, reduction, box, room)):
+        return part
     if short := shortened(data, facts.height, box[3] * reduction, reduction):
         pixels = _decode_top(*short, width, reduction, room)
     else:
@@ -119,8 +120,12 @@ def _decode_top(data: bytes, lines: int, width: int, reduction: int, room: np.nd
         return room.reshape(height, width, 3)
 
 
-def _compiled(data: bytes, reduction: int, box: Box, room: np.ndarray) -> JpegPart:
-    box = _jpeg_part.decode_part(data, reduction, box, room)  # type: ignore[union-attr]
+def _compiled(data: bytes, reduction: int, box: Box, room: np.ndarray) -> JpegPart | None:
+    """None where it is damaged or of a rare kind: what is left to the other ways."""
+    try:
+        box = _jpeg_part.decode_part(data, reduction, box, room)  # type: ignore[union-attr]
+    except ValueError:
+        return None
     left, top, right, bottom = box
     return JpegPart(room[: (bottom - top) * (right - left) * 3].reshape(bottom - top, right - left, 3), box)
 
@@ -132,11 +137,11 @@ def parts_are_exact() -> bool:
         return False
     pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (48, 64, 3), np.uint8)
     data = simplejpeg.encode_jpeg(pixels, 90, "RGB", "420")
-    try:
-        part, (left, top, _, _) = _compiled(data, 1, (24, 24, 40, 40), np.empty(pixels.size, np.uint8))
-    except ValueError:
+    part = _compiled(data, 1, (24, 24, 40, 40), np.empty(pixels.size, np.uint8))
+    if part is None:
         return False
-    inside = part[24 - top : 40 - top, 24 - left : 40 - left]
+    left, top, _, _ = part.box
+    inside = part.pixels[24 - top : 40 - top, 24 - left : 40 - left]
     return np.array_equal(inside, simplejpeg.decode_jpeg(data, "RGB")[24:40, 24:40])
 
 

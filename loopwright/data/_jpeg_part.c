@@ -1,5 +1,6 @@
 /* A part of a JPEG file: rows above it are read but not computed, rows below it not read, columns beside it not computed.
-   Where this is not compiled, _jpeg.py decodes all columns, and all rows above. Calls libjpeg-turbo. */
+   Where this is not compiled, and of rare kinds of files, _jpeg.py decodes all columns, and all rows above.
+   Calls libjpeg-turbo. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -45,47 +46,82 @@ static void fail_if_warned(j_common_ptr file, int level)
 static int most(int a, int b) { return a > b ? a : b; }
 static int least(int a, int b) { return a < b ? a : b; }
 
-/* Whether the box, which becomes what was really decoded, fits into the room. */
-static int decode(Decoder *decoder, const Py_buffer *data, int reduction, Box *box, const Py_buffer *room)
+static void start(struct jpeg_decompress_struct *file, const Py_buffer *data, int reduction)
 {
-    struct jpeg_decompress_struct *file = &decoder->file;
     jpeg_mem_src(file, data->buf, data->len);
     jpeg_read_header(file, TRUE);
     file->scale_num = 1;
     file->scale_denom = reduction;
     file->out_color_space = JCS_RGB;
     jpeg_start_decompress(file);
-    int columns = file->output_width, rows = file->output_height, top = most(0, box->top - MARGIN);
-    if (box->left < 0 || box->left >= box->right || box->right > columns || box->top < 0 || box->top >= box->bottom ||
-        box->bottom > rows)
+}
+
+/* Whether scans are missing. Such a picture is smoothed: over more columns than the margin, and otherwise by each version. */
+static int is_unfinished(const struct jpeg_decompress_struct *file)
+{
+    if (file->coef_bits == NULL) /* not progressive */
         return 0;
+    for (int component = 0; component < file->num_components; component++)
+        for (int number = 0; number < DCTSIZE2; number++)
+            if (file->coef_bits[component][number] != 0)
+                return 1;
+    return 0;
+}
+
+/* Colours at a quarter: before 3.0 the library leaves some of a part's unwritten at a reduced size. */
+static int has_coarse_colours(const struct jpeg_decompress_struct *file)
+{
+    return file->max_h_samp_factor > 2 || file->max_v_samp_factor > 2;
+}
+
+static int is_inside(const Box *box, int columns, int rows)
+{
+    return 0 <= box->left && box->left < box->right && box->right <= columns && 0 <= box->top && box->top < box->bottom &&
+           box->bottom <= rows;
+}
+
+static void read_rows(struct jpeg_decompress_struct *file, int top, int bottom, const Py_buffer *room)
+{
+    jpeg_skip_scanlines(file, top);
+    while ((int)file->output_scanline < bottom) {
+        JSAMPROW lines[LINES];
+        int count = least(LINES, bottom - file->output_scanline);
+        for (int line = 0; line < count; line++)
+            lines[line] = (JSAMPROW)room->buf + (size_t)(file->output_scanline - top + line) * file->output_width * 3;
+        jpeg_read_scanlines(file, lines, count);
+    }
+}
+
+/* What is wrong, or NULL: then the box has become what was really decoded. */
+static const char *decode(struct jpeg_decompress_struct *file, const Py_buffer *data, int reduction, Box *box,
+                          const Py_buffer *room)
+{
+    start(file, data, reduction);
+    int columns = file->output_width;
+    if (!is_inside(box, columns, file->output_height))
+        return "the part is not one of this picture";
+    if (is_unfinished(file) || has_coarse_colours(file))
+        return "parts of a picture of this rare kind differ from the whole";
+    int top = most(0, box->top - MARGIN);
     JDIMENSION left = most(0, box->left - MARGIN), width = least(columns, box->right + MARGIN) - left;
     jpeg_crop_scanline(file, &left, &width);
     if (room->len / 3 / width < box->bottom - top)
-        return 0;
-    jpeg_skip_scanlines(file, top);
-    while ((int)file->output_scanline < box->bottom) {
-        JSAMPROW lines[LINES];
-        int count = least(LINES, box->bottom - file->output_scanline);
-        for (int line = 0; line < count; line++)
-            lines[line] = (JSAMPROW)room->buf + (size_t)(file->output_scanline - top + line) * width * 3;
-        jpeg_read_scanlines(file, lines, count);
-    }
+        return "there is no room for the part";
+    read_rows(file, top, box->bottom, room);
     *box = (Box){left, top, left + width, box->bottom};
-    return 1;
+    return NULL;
 }
 
 static const char *try_decode(Decoder *decoder, const Py_buffer *data, int reduction, Box *box, const Py_buffer *room)
 {
-    const char *volatile wrong = NULL;
+    const char *wrong;
     decoder->file.err = jpeg_std_error(&decoder->errors);
     decoder->file.client_data = decoder;
     decoder->errors.error_exit = fail;
     decoder->errors.emit_message = fail_if_warned;
     if (setjmp(decoder->failed) == 0) {
         jpeg_create_decompress(&decoder->file);
-        if (!decode(decoder, data, reduction, box, room))
-            wrong = "the part is not one of this picture, or there is no room for it";
+        wrong = decode(&decoder->file, data, reduction, box, room);
     } else {
         wrong = decoder->message;
     }

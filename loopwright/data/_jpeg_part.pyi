@@ -15,5 +15,6 @@ def decode_part(
         The part's own box.
 
     Raises:
-        ValueError: damaged data, a box that is not in the picture, or too little room.
+        ValueError: damaged data, a rare kind of file whose parts may differ from the whole, a box that is not in the
+            picture, or too little room.
     """
