@@ -10,11 +10,8 @@ _REMEDY = (
 
 def compiled() -> str:
     """What is compiled, or what is missing and how to have it."""
-    missing = [
-        name
-        for name, is_there in (("parts of JPEG files", parts_are_exact()), ("crops", has_crop_copy()))
-        if not is_there
-    ]
+    parts = {"parts of JPEG files": parts_are_exact(), "crops": has_crop_copy()}
+    missing = [name for name, is_there in parts.items() if not is_there]
     if not missing:
         return "parts of JPEG files and crops are read by what was compiled"
-    return f"not compiled here: {' and '.join(missing)}, which take longer so; {_REMEDY}"
+    return f"not compiled here, or against a library that reads otherwise: {' and '.join(missing)}, which take longer so; {_REMEDY}"
