@@ -430,7 +430,7 @@ def test_weights_are_for_the_loader(table: Any) -> None:
 @pytest.mark.parametrize(("word", "split"), [("val", "val"), ("VALID", "val"), ("dev", "val"), ("Training", "train"),
                                              ("fold 3", "fold 3"), (" val ", "validation")])  # fmt: skip
 def test_splits_are_found_under_their_usual_names(table: Any, word: str, split: str) -> None:
-    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,b,", split=split)
+    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,b,another", split=split)
     assert [path.name for path in made.paths] == ["2.png"]
 
 
@@ -442,7 +442,16 @@ def test_a_split_may_be_a_number(tmp_path: Path, folder: Path) -> None:
 
 def test_the_very_name_goes_before_its_likes(table: Any) -> None:
     lines = "path,label,part", "1.png,a,val", "2.png,a,dev"
-    assert [table(*lines, split=s, split_column="part").paths[0].name for s in ("dev", "val")] == ["2.png", "1.png"]
+    assert table(*lines, split="dev", split_column="part").paths[0].name == "2.png"
+    with pytest.warns(UserWarning, match=r"another name of split 'val', left out.*: 'dev' \(line 3\)"):
+        assert table(*lines, split="val", split_column="part").paths[0].name == "1.png"
+
+
+def test_no_row_of_a_split_is_lost_without_a_word(table: Any) -> None:
+    lines = "path,label,split", "1.png,a,train", "2.png,b,Train ", "3.png,a,TRAIN", "4.png,b,", "5.png,b,test"
+    with pytest.warns(UserWarning, match=r"'split' is empty: no split has these rows \(1 of 5 rows\): '' \(line 5\)"):
+        made = table(*lines, split="train")
+    assert [path.stem for path in made.paths] == ["1", "2", "3"] and len(made.notices) == 1
 
 
 def test_a_split_must_be_chosen_where_there_are_some(table: Any) -> None:

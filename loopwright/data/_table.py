@@ -113,6 +113,7 @@ class Table:
         faults.check()
         if division.is_held_out(rows):
             chosen = self._keep_part(division, chosen)
+        self._note_overlooked(rows, division, split_column)
         self._note_twins(rows, chosen, image, faults)
 
     @property
@@ -189,6 +190,12 @@ class Table:
         self.paths, self._targets = self.paths.take(kept), self._targets.take(kept)
         self.weights = None if self.weights is None else self.weights[kept]
         return [chosen[place] for place in kept.tolist()]
+
+    def _note_overlooked(self, rows: Rows, division: RowSplit, column: str | None) -> None:
+        """Warn of rows that the split leaves out and one may think are in."""
+        faults = Faults(self.path, rows.place, len(rows))
+        for what, found in division.overlooked(rows).items():
+            self._note(what, found, rows.columns[column or COLUMN], faults)
 
     def _note_twins(self, rows: Rows, chosen: Sequence[int], image: str, faults: Faults) -> None:
         """Warn of pictures that come twice, and of those that are in another split too."""
