@@ -214,8 +214,13 @@ def test_without_pyarrow_the_extra_is_named(ending: str, tmp_path: Path, monkeyp
     [
         ("t.csv", "a,b\n1,2\n3\n4,5,6\n", r"has 2 columns, but line 3 has 1; line 4 has 3"),
         ("t.csv", "a,b\n" + "1\n" * 9, r"line 6 has 1; and 4 more"),
-        ("t.csv", 'a,b\n1,"2\n3,4\n', r"t\.csv: line 3: unexpected end of data; is a quote left open\?"),
+        ("t.csv", 'a,b\n1,"2\n3,4\n', r"t\.csv: line 2: unexpected end of data; is a quote left open\?"),
         ("t.csv", "a,b,a\n", r"a column's name comes twice: 'a'"),
+        ("t.csv", "a,,b,,c\n", r"a column's name comes twice: ''"),
+        ("t.csv", "a,b,,\n1,2,,\n1,2,,3\n", r"2 columns, but line 3 has a cell in a column without a name"),
+        ("t.csv", "a\n1,2\n", r"has 1 column, but line 2 has 2\. The first line .* a cell with ',' in it stands in quotes"),
+        ("t.json", '{"a": 1}\n{"a": 2}\n', r"line 2, column 1: Extra data; expected JSON; an object a line is \.jsonl"),
+        ("t.json", '{"a": {"0": 1}}', r"expected a list of objects.* pandas writes one with orient='records'"),
         ("t.json", "[{]", r"t\.json: line 1, column 3: .*; expected JSON"),
         ("t.json", '{"a": 1}', r"expected a list of objects, one a row. Found: dict"),
         ("t.json", '[{"a": 1}, 3, []]', r"expected a list of objects, but row 2 is of type int; row 3 is of type list"),
@@ -235,6 +240,21 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(DataError, match=r"t\.parquet: not a readable Parquet file"):
         lw.read_table(tmp_path / "t.parquet")
+
+
+def test_what_spreadsheets_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf\r\n,path,label,,\r\n0,a.jpg,ant,,\r\n\r\n1,b.jpg,bee,,\r\n")
+    assert lw.read_table(tmp_path / "t.csv") == [
+        {"": "0", "path": "a.jpg", "label": "ant"}, {"": "1", "path": "b.jpg", "label": "bee"},
+    ]  # fmt: skip
+
+
+def test_cells_may_be_as_long_as_they_like(tmp_path: Path) -> None:
+    before, rows = csv.field_size_limit(), [{"path": "a.png", "runs": [*range(50_000)], "text": "x" * 200_000}]
+    lw.write_table(rows, tmp_path / "t.csv")
+    (found,) = lw.read_table(tmp_path / "t.csv")
+    assert json.loads(found["runs"]) == rows[0]["runs"] and found["text"] == rows[0]["text"]
+    assert csv.field_size_limit() == before
 
 
 def test_a_missing_table_is_named_with_what_was_meant(tmp_path: Path) -> None:
