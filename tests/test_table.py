@@ -575,8 +575,10 @@ def test_unknown_columns_are_named_with_what_was_meant(table: Any) -> None:
         table("paths,lable,x", "1.png,a,1")
     with pytest.raises(DataError, match=r"has no column 'weight'; it has 'path', 'label'$"):
         table("path,label", "1.png,a", weight="weight")
-    with pytest.raises(DataError, match=r"it has 'path;label'; if ';' stands between the cells, say delimiter=';'"):
+    with pytest.raises(DataError, match=r"it has 'path;label'; if ';' stands between the cells, say delimiter=';'$"):
         table("path;label", "1.png;a")
+    with pytest.raises(DataError, match=r"has no column 'path', 'label'; it has 'file', 'kind'; image=, label= name others$"):
+        table("file,kind", "1.png,a")
     assert table("path;label", "1.png;a", delimiter=";").classes == ["a"]
 
 
@@ -586,6 +588,26 @@ def test_a_table_without_rows_or_columns_says_so(table: Any) -> None:
     for name, lines in (("t.csv", ()), ("t.jsonl", ("{}",)), ("t.json", ("[]",))):
         with pytest.raises(DataError, match="the table is empty: it has no columns"):
             table(*lines, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("7", "; did you mean '7.png'?"),
+        ("cat/a", "; did you mean 'cat/a.png'?"),
+        ("1.jpg", "; did you mean '1.png'?"),
+        ("cat/b ca\u0308.png", "; 'cat/b c\u00e4.png' is there, in another Unicode form"),
+        (r"cat\a.png", "; '/' stands between folders: did you mean 'cat/a.png'?"),
+        ("photos/1.png", "; root= is the folder that paths begin in"),
+        ("1\0", "; root= is the folder that paths begin in"),
+    ],
+)
+def test_a_picture_that_is_not_there_is_looked_for(name: str, hint: str, table: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        table("path,label", f"{name},a")
+    assert str(caught.value).endswith(f"{name!r} (line 2){hint}")
+    with pytest.raises(DataError, match=r"\(1 of 2 rows\): 'nothing' \(line 3\)$"):
+        table("path,label", "1.png,a", "nothing,b")
 
 
 def test_all_mistakes_are_told_at_once(table: Any, folder: Path) -> None:

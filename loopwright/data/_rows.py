@@ -47,6 +47,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def joined(self) -> str:
+        """A hint where the only column looks like several; else nothing."""
+        found = next((mark for mark in ";\t|," if mark in self.names[0]), None) if len(self.names) == 1 else None
+        return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
+
     def place(self, row: int) -> str:
         """Where in the file a row is."""
         return f"{self.unit} {self.lines[row]}"

@@ -14,11 +14,14 @@ from .._names import did_you_mean
 from ._faults import Faults
 from ._labels import counted
 from ._picture import open_picture
-from ._places import faults_of
+from ._places import faults_of, likely_name
 from ._row_split import COLUMN, RowSplit
 from ._rows import Rows, as_text, read_rows
 from ._strings import Paths
 from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
+
+
+_USUAL = {"path": "image=", "label": "label="}  # columns that are looked for where no others are named
 
 
 class Table:
@@ -173,7 +176,9 @@ class Table:
         found = faults_of(self.root, (as_text(cells[row]) for row in filled), outside=outside)
         missing = [row for row, fault in zip(filled, found, strict=True) if fault == "missing"]
         leading_out = [row for row, fault in zip(filled, found, strict=True) if fault == "outside"]
-        faults.add(f"no such picture below {self.root}", missing, [cells[row] for row in missing])
+        likely = likely_name(self.root, as_text(cells[missing[0]])) if missing else ""
+        hint = likely or ("; root= is the folder that paths begin in" if len(missing) == len(filled) else "")
+        faults.add(f"no such picture below {self.root}", missing, [cells[row] for row in missing], hint)
         hint = "; give the root= that holds them all, or outside=True"
         faults.add(f"paths lead out of {self.root}", leading_out, [cells[row] for row in leading_out], hint)
         return Paths(self.root, (as_text(cells[row]) for row in chosen))
@@ -248,17 +253,16 @@ def _check_columns(rows: Rows, wanted: Sequence[str]) -> None:
         raise DataError(f"{rows.path}: the table is empty: it has no columns")
     if unknown:
         listed = ", ".join(map(repr, rows.names[:20])) + (", ..." if len(rows.names) > 20 else "")
-        questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
-        raise DataError(
-            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_joined(rows)}"
-            + (f": {questions}" if questions else "")
-        )
+        raise DataError(f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_hint(rows, unknown)}")
 
 
-def _joined(rows: Rows) -> str:
-    """A hint where the only column looks like several."""
-    found = next((mark for mark in ";\t|," if mark in rows.names[0]), None) if len(rows.names) == 1 else None
-    return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
+def _hint(rows: Rows, unknown: Sequence[str]) -> str:
+    """What may have been meant, where a table lacks columns."""
+    if rows.joined:
+        return rows.joined
+    questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
+    usual = [_USUAL[name] for name in unknown if name in _USUAL]
+    return f": {questions}" if questions else f"; {', '.join(usual)} name others" if usual else ""
 
 
 def _read_targets(
