@@ -358,7 +358,8 @@ def test_given_classes_decide_the_indices_and_no_other_may_come(table: Any) -> N
 
 def test_the_classes_are_those_of_all_splits(table: Any) -> None:
     lines = "path,label,split", "1.png,dog,train", "2.png,ant,val", "3.png,,test", "4.png,,test"
-    made = table(*lines, split="train")
+    with pytest.warns(UserWarning, match="split 'train' has no row of .*: 'ant'"):
+        made = table(*lines, split="train")
     assert (made.classes, made.labels.tolist(), made.counts()) == (["ant", "dog"], [1], {"ant": 0, "dog": 1})
     assert table(*lines, split="val").labels.tolist() == [0]
     assert len(table(*lines, split="test", label=None)) == 2
@@ -450,7 +451,7 @@ def test_weights_are_for_the_loader(table: Any) -> None:
 @pytest.mark.parametrize(("word", "split"), [("val", "val"), ("VALID", "val"), ("dev", "val"), ("Training", "train"),
                                              ("fold 3", "fold 3"), (" val ", "validation")])  # fmt: skip
 def test_splits_are_found_under_their_usual_names(table: Any, word: str, split: str) -> None:
-    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,b,another", split=split)
+    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,a,another", split=split)
     assert [path.name for path in made.paths] == ["2.png"]
 
 
@@ -465,6 +466,19 @@ def test_the_very_name_goes_before_its_likes(table: Any) -> None:
     assert table(*lines, split="dev", split_column="part").paths[0].name == "2.png"
     with pytest.warns(UserWarning, match=r"another name of split 'val', left out.*: 'dev' \(line 3\)"):
         assert table(*lines, split="val", split_column="part").paths[0].name == "1.png"
+
+
+def test_classes_that_are_likely_slips_are_warned_of(table: Any) -> None:
+    lines = "path,label,split", "1.png,fox,train", "2.png,Fox,train", "3.png,caf\u00e9,train", "4.png,cafe\u0301,val"
+    with pytest.warns(UserWarning) as caught:
+        made = table(*lines, split="train")
+    assert [str(warning.message) for warning in caught] == made.notices
+    assert [notice.split("csv: ")[1] for notice in made.notices] == [
+        "classes that differ in capitals, spaces or Unicode forms only (2 of 4): "
+        r"'Fox' and 'fox', 'cafe\u0301' and 'caf\xe9'",
+        "classes that split 'train' has no row of (1 of 4): 'cafe\u0301'",
+    ]
+    assert table(*lines, split="train", classes=["fox", "Fox", "caf\u00e9", "cafe\u0301"]).notices == []
 
 
 def test_no_row_of_a_split_is_lost_without_a_word(table: Any) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from .._errors import ConfigError, DataError
 from .._names import did_you_mean
 from ._faults import Faults
-from ._labels import counted
+from ._labels import alike, counted
 from ._picture import open_picture
 from ._places import faults_of, likely_name
 from ._row_split import COLUMN, RowSplit
@@ -21,6 +21,7 @@ from ._strings import Paths
 from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
 
 
+_SHOWN = 5  # classes that a notice names
 _USUAL = {"path": "image=", "label": "label="}  # columns that are looked for where no others are named
 
 
@@ -117,6 +118,8 @@ class Table:
         if division.is_held_out(rows):
             chosen = self._keep_part(division, chosen)
         self._note_overlooked(rows, division, split_column)
+        if classes is None:
+            self._note_classes(division)
         self._note_twins(rows, chosen, image, faults)
 
     @property
@@ -202,6 +205,13 @@ class Table:
         for what, found in division.overlooked(rows).items():
             self._note(what, found, rows.columns[column or COLUMN], faults)
 
+    def _note_classes(self, division: RowSplit) -> None:
+        """Warn of classes that are one by a slip, or that nothing can be learned of."""
+        pairs = [" and ".join(map(ascii, names)) for names in alike(self.classes)]
+        lacking = [name for name, count in self.counts().items() if not count] if division.kind == "train" else []
+        self._tell("classes that differ in capitals, spaces or Unicode forms only", pairs)
+        self._tell(f"classes that split {self.split!r} has no row of", [*map(repr, lacking)])
+
     def _note_twins(self, rows: Rows, chosen: Sequence[int], image: str, faults: Faults) -> None:
         """Warn of pictures that come twice, and of those that are in another split too."""
         cells, first, again = rows.columns[image], {}, []
@@ -223,8 +233,16 @@ class Table:
 
     def _note(self, what: str, rows: list[int], cells: Sequence[Any], faults: Faults) -> None:
         if rows:
-            self.notices.append(f"{self.path}: {faults.listed(what, rows, [cells[row] for row in rows])}")
-            warnings.warn(self.notices[-1], stacklevel=4)
+            self._warn(faults.listed(what, rows, [cells[row] for row in rows]))
+
+    def _tell(self, what: str, named: Sequence[str]) -> None:
+        if named:
+            more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+            self._warn(f"{what} ({len(named)} of {len(self.classes)}): {', '.join(named[:_SHOWN])}{more}")
+
+    def _warn(self, message: str) -> None:
+        self.notices.append(f"{self.path}: {message}")
+        warnings.warn(self.notices[-1], stacklevel=5)
 
 
 def _chosen_targets(label: str | None, labels: Any, values: Any) -> dict[str, Any]:
