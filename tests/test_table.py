@@ -331,6 +331,8 @@ def test_a_table_equals_the_folder_that_it_lists(tmp_path: Path) -> None:
     ("labels", "classes"),
     [
         (["10", "2", "0"], ["0", "2", "10"]),  # by value
+        (["10", "-2", "0"], ["-2", "0", "10"]),
+        (["10.0", "2.0", "0.0"], ["0.0", "2.0", "10.0"]),  # as pandas writes whole numbers where some are missing
         (["10", "2", "x"], ["10", "2", "x"]),
         (["01", "1", "2"], ["01", "1", "2"]),  # two classes, whatever they mean
         (["-1", "1"], ["-1", "1"]),
