@@ -94,6 +94,14 @@ def test_weights_say_how_often_a_row_is_drawn(here: Path, tmp_path: Path) -> Non
     assert drawn == {"hat", "dress"} and len(pieces.train_loader) == -(-len(pieces.train) // 8)
 
 
+@pytest.mark.parametrize("weight", ["", 0])
+def test_rows_for_validation_need_no_weight(weight: Any, here: Path, tmp_path: Path) -> None:
+    rows = lw.read_table("photos.csv")
+    lw.write_table([row | {"w": 1 if row["part"] == "train" else weight} for row in rows], tmp_path / "weighted.csv")
+    pieces = build(settings_of(*COLUMNS, f"data={tmp_path / 'weighted.csv'}", "table.weight=w"))
+    assert pieces.train.weights is not None and getattr(pieces.val, "weights", None) is None
+
+
 def test_the_order_of_the_outputs_can_be_said(here: Path) -> None:
     names = [*reversed(lw.ImageFolder("photos", "train").classes)]
     pieces = build(settings_of("data=photos.csv", *COLUMNS, f"table.classes=[{', '.join(names)}]"))

@@ -71,7 +71,7 @@ def build(settings: TrainSettings) -> Pieces:
 
 def open_part(s: TrainSettings, split: str) -> Pictures:
     """The pictures of one split."""
-    return open_data(s.data, split, holdout=s.holdout, on_error=s.on_error, **s.data_options)
+    return open_data(s.data, split, holdout=s.holdout, on_error=s.on_error, **s.options_of(split))
 
 
 def _train_loader(s: TrainSettings, train: Pictures, size: int) -> Loader:
