@@ -218,7 +218,11 @@ def test_without_pyarrow_the_extra_is_named(ending: str, tmp_path: Path, monkeyp
         ("t.csv", "a,b,a\n", r"a column's name comes twice: 'a'"),
         ("t.csv", "a,,b,,c\n", r"a column's name comes twice: ''"),
         ("t.csv", "a,b,,\n1,2,,\n1,2,,3\n", r"2 columns, but line 3 has a cell in a column without a name"),
-        ("t.csv", "a\n1,2\n", r"has 1 column, but line 2 has 2\. The first line .* a cell with ',' in it stands in quotes"),
+        (
+            "t.csv",
+            "a\n1,2\n",
+            r"has 1 column, but line 2 has 2\. The first line .* a cell with ',' in it stands in quotes",
+        ),
         ("t.json", '{"a": 1}\n{"a": 2}\n', r"line 2, column 1: Extra data; expected JSON; an object a line is \.jsonl"),
         ("t.json", '{"a": {"0": 1}}', r"expected a list of objects.* pandas writes one with orient='records'"),
         ("t.json", "[{]", r"t\.json: line 1, column 3: .*; expected JSON"),
@@ -472,7 +476,7 @@ def test_the_very_name_goes_before_its_likes(table: Any) -> None:
 
 def test_classes_that_are_likely_slips_are_warned_of(table: Any) -> None:
     lines = "path,label,split", "1.png,fox,train", "2.png,Fox,train", "3.png,caf\u00e9,train", "4.png,cafe\u0301,val"
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="classes") as caught:
         made = table(*lines, split="train")
     assert [str(warning.message) for warning in caught] == made.notices
     assert [notice.split("csv: ")[1] for notice in made.notices] == [
@@ -593,7 +597,9 @@ def test_unknown_columns_are_named_with_what_was_meant(table: Any) -> None:
         table("path,label", "1.png,a", weight="weight")
     with pytest.raises(DataError, match=r"it has 'path;label'; if ';' stands between the cells, say delimiter=';'$"):
         table("path;label", "1.png;a")
-    with pytest.raises(DataError, match=r"has no column 'path', 'label'; it has 'file', 'kind'; image=, label= name others$"):
+    with pytest.raises(
+        DataError, match=r"no column 'path', 'label'; it has 'file', 'kind'; image=, label= name others$"
+    ):
         table("file,kind", "1.png,a")
     assert table("path;label", "1.png;a", delimiter=";").classes == ["a"]
 

@@ -95,7 +95,9 @@ def test_weights_say_how_often_a_row_is_drawn(here: Path, tmp_path: Path) -> Non
 
 
 def test_one_class_is_nothing_to_learn(here: Path, tmp_path: Path) -> None:
-    with pytest.raises(lw.DataError, match="photos.csv has one class only, '1', so .*; table.label names another column"):
+    with pytest.raises(
+        lw.DataError, match="photos.csv has one class only, '1', so .*; table.label names another column"
+    ):
         build(settings_of("data=photos.csv", *COLUMNS, "table.label=w"))
     (tmp_path / "images").symlink_to(here / "photos" / "train" / "hat", target_is_directory=True)
     with pytest.raises(lw.DataError, match="has one class only, 'images', .* data is the folder of the class folders"):

@@ -71,7 +71,9 @@ class Pair(dict[str, Any], Joint):
     def _repair(self, *roles: str) -> str:
         for role in roles:
             if is_turned(self.paths[role]):
-                return f"{Path(self.paths[role]).name} is turned by its EXIF block: the others must show what viewers show"
+                return (
+                    f"{Path(self.paths[role]).name} is turned by its EXIF block: the others must show what viewers show"
+                )
         return "Repair the files, or say lw.Role(..., scale=...)"
 
 

@@ -251,7 +251,9 @@ def _read_json(path: Path, names: Collection[str] | None) -> Rows:
         found = parse_json(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         lines = "; an object a line is .jsonl" if error.msg == "Extra data" else ""
-        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON{lines}") from None
+        raise DataError(
+            f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON{lines}"
+        ) from None
     except UnicodeDecodeError:
         raise
     except ValueError as error:  # nested too deeply, a number of too many digits

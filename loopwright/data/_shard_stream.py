@@ -224,7 +224,9 @@ class ShardStream(OwnLoader):
 
     def _why_empty(self) -> str:
         skipped = f"; left out were {len(self.skipped)}, such as {self.skipped[0]}" if self.skipped else ""
-        too_few = f" or fewer than batch_size {self.batch_size}, and drop_last leaves those out" if self.drop_last else ""
+        too_few = (
+            f" or fewer than batch_size {self.batch_size}, and drop_last leaves those out" if self.drop_last else ""
+        )
         return f"{self._sources[0].name} and the others of the stream hold no samples{too_few}{skipped}"
 
     def _chosen_workers(self, asked: int | None) -> int:

@@ -20,7 +20,6 @@ from ._rows import Rows, as_text, read_rows
 from ._strings import Paths
 from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
 
-
 _SHOWN = 5  # classes that a notice names
 _USUAL = {"path": "image=", "label": "label="}  # columns that are looked for where no others are named
 
@@ -271,7 +270,9 @@ def _check_columns(rows: Rows, wanted: Sequence[str]) -> None:
         raise DataError(f"{rows.path}: the table is empty: it has no columns")
     if unknown:
         listed = ", ".join(map(repr, rows.names[:20])) + (", ..." if len(rows.names) > 20 else "")
-        raise DataError(f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_hint(rows, unknown)}")
+        raise DataError(
+            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_hint(rows, unknown)}"
+        )
 
 
 def _hint(rows: Rows, unknown: Sequence[str]) -> str:
