@@ -812,6 +812,18 @@ def test_a_wrong_setting_is_refused_when_it_is_given(make: Callable[[], Any], me
         (lw.BatchFlip(), torch.zeros(1, 3, 8, 8, dtype=torch.int64), None, "uint8 or floating point"),
         (lw.BatchFlip(), [1, 2], None, "Found: list"),
         (lw.BatchColor(0.1), torch.zeros(2, 4, 8, 8), None, "BatchColor needs pictures of 3 channels"),
+        (
+            lw.BatchColor(0.1),
+            torch.full((2, 3, 8, 8), -1.5),
+            None,
+            r"BatchColor changes colours: bytes, or floats from 0 to 1\. Found: -1\.5 to -1\.5\. Are they normalised",
+        ),
+        (
+            lw.BatchAugment([lw.BatchFlip(), lw.BatchRandAugment()])._chain,
+            torch.full((2, 3, 8, 8), 200.0),
+            None,
+            r"BatchRandAugment changes .* Found: 200 to 200\. .* Loader\(normalize=None\) leaves them bytes",
+        ),
         (lw.BatchAffine(30, fill=(1, 2)), torch.zeros(2, 3, 8, 8), None, "fill of 2 numbers does not fit"),
         (lw.Mixup(4), torch.zeros(2, 3, 8, 8), None, "Mixup mixes labels, too"),
         (lw.Mixup(4), torch.zeros(2, 3, 8, 8), torch.tensor([1, 4]), r"labels must lie in 0\.\.3\. Found: 1 to 4"),

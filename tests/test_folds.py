@@ -120,6 +120,7 @@ def test_labels_may_be_names_and_the_parts_do_not_depend_on_what_they_are_called
 def test_what_cannot_be_divided_says_why(divide: Any, tmp_path: Path) -> None:
     lonely = lw.ImageFolder(make(tmp_path, "ant/4", "bee/1"))
     for source, message in [
+        (np.array([0, 0, 7]), "class 7 has 1 sample: a class needs two or more to be in both parts; stratified=False"),
         (lonely, "class 'bee' has 1 sample: a class needs two or more to be in both parts; stratified=False"),
         (["ant", "ant", "bee"], "class 'bee' has 1 sample"),
         ([], "there are no samples to divide"),

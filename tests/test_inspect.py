@@ -375,6 +375,10 @@ def test_the_columns_of_a_table_may_have_other_names(tmp_path: Path) -> None:
     assert report.classes == {"": {"a": 1, "b": 2}} and report.sound
     with pytest.raises(lw.DataError, match="no column 'path' of pictures; it has 'file', 'tags'"):
         inspect(tmp_path / "t.jsonl")
+    (tmp_path / "t.csv").write_text("path;label\ntrain/cat/0.jpg;a\n")
+    with pytest.raises(lw.DataError, match="it has 'path;label'; if ';' stands between the cells, say delimiter=';'$"):
+        inspect(tmp_path / "t.csv")
+    assert cli.main(["data", str(tmp_path / "t.csv"), "--root", str(root), "--delimiter", ";"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.utils.data import DataLoader, Subset
 from torchvision.transforms import v2
 
@@ -659,6 +659,33 @@ def test_pictures_of_other_sizes_are_named_when_read(tmp_path: Path) -> None:
     loader = lw.Loader(pairs, 3, transform=lw.RandomCrop(8), workers=0, on_error="skip")
     assert [len(batch["image"]) for batch in loader] == [2]
     assert len(loader.skipped) == 1
+
+
+def test_sizes_that_differ_by_a_turn_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(painted(30, 20)).save(tmp_path / "photos" / "1.jpg", exif=exif)
+    save(tmp_path / "masks" / "1.png", painted(30, 20)[..., 0])
+    pairs = lw.PairedFolders(tmp_path, image="photos", mask=lw.Role("masks", "mask"))
+    with pytest.raises(
+        DataError, match=r"is 20x30 and .* is 30x20: .* 1\.jpg is turned by its EXIF block: the others must"
+    ):
+        batches(pairs, lw.RandomCrop(8))
+
+
+def test_what_moves_one_picture_against_the_others_is_refused() -> None:
+    for moving in (lw.Flips(), lw.RandomCrop(8), lw.Compose([lw.RandomResizedCrop(8), brighter])):
+        with pytest.raises(
+            ConfigError, match=r"PerRole: image=.* would show other parts .* put it into Compose before"
+        ):
+            lw.PerRole(image=moving)
+    with pytest.raises(
+        ConfigError, match=r"image= is a function of one picture\. Found: .*: write ColorJitter\(\.\.\.\)"
+    ):
+        lw.PerRole(image=v2.ColorJitter)
+    with pytest.raises(ConfigError, match=r"mask= is a function of one picture\. Found: 3$"):
+        lw.PerRole(mask=3)  # type: ignore[arg-type]
 
 
 def test_scales_must_be_true(tmp_path: Path) -> None:

@@ -228,12 +228,14 @@ def test_shards_are_found_in_their_order(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/a-{{1..2}}.tar") == ["a-1.tar", "a-2.tar"]
     assert names(f"{tmp_path}/a-*.tar") == ["a-1.tar", "a-10.tar", "a-2.tar"]
     assert names([tmp_path / "a-2.tar", f"{tmp_path}/a-1?.tar"]) == ["a-2.tar", "a-10.tar"]
-    assert names(f"{tmp_path}/b{{1}}.tar") == ["b{1}.tar"]
+    assert names(f"{tmp_path}/b{{1}}.tar") == names(tmp_path / "b{1}.tar") == ["b{1}.tar"]
+    assert names(tmp_path / "a-{1..2}.tar") == ["a-1.tar", "a-2.tar"] and len(names(tmp_path / "a-*.tar")) == 3
     for urls, message in (
         (f"{tmp_path}/a-{{1..3}}.tar", r"1 of 3 shards are missing: .*a-3\.tar"),
         (f"{tmp_path}/c-*.tar", "no shard has such a name"),
         ([f"{tmp_path}/a-*.tar", f"{tmp_path}/../{tmp_path.name}/a-1.tar"], "more than once"),
         ([], "no shards"),
+        (tmp_path, r"is a folder; name the shards in it, such as .*/\*\.tar"),
     ):
         with pytest.raises(lw.DataError, match=message):
             find_shards(urls)
@@ -568,6 +570,18 @@ def test_all_faults_of_streamed_shards_are_named_in_their_turn(end: str, workers
     except lw.DataError as caught:
         error = str(caught)
     assert error and re.search(messages[0], error) and given == kept[: len(given)] and len(given) >= 8
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_of_no_batch_is_an_error(workers: int, tmp_path: Path) -> None:
+    empty, texts = write_tar(tmp_path / "a.tar", []), of_texts(tmp_path / "b.tar", count=3)
+    for options, message in (
+        ({"urls": empty}, r"a\.tar and the others of the stream hold no samples$"),
+        ({"urls": texts, "fields": ("txt", "png"), "on_error": "skip"}, r"left out were 3, such as .*/0: has no 'png'"),
+        ({"urls": texts, "fields": ("txt",), "drop_last": True}, r"fewer than batch_size 4, and drop_last leaves"),
+    ):
+        with pytest.raises(lw.DataError, match=message):
+            list(lw.ShardStream(batch_size=4, workers=workers, **options))
 
 
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:

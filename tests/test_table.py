@@ -214,8 +214,17 @@ def test_without_pyarrow_the_extra_is_named(ending: str, tmp_path: Path, monkeyp
     [
         ("t.csv", "a,b\n1,2\n3\n4,5,6\n", r"has 2 columns, but line 3 has 1; line 4 has 3"),
         ("t.csv", "a,b\n" + "1\n" * 9, r"line 6 has 1; and 4 more"),
-        ("t.csv", 'a,b\n1,"2\n3,4\n', r"t\.csv: line 3: unexpected end of data; is a quote left open\?"),
+        ("t.csv", 'a,b\n1,"2\n3,4\n', r"t\.csv: line 2: unexpected end of data; is a quote left open\?"),
         ("t.csv", "a,b,a\n", r"a column's name comes twice: 'a'"),
+        ("t.csv", "a,,b,,c\n", r"a column's name comes twice: ''"),
+        ("t.csv", "a,b,,\n1,2,,\n1,2,,3\n", r"2 columns, but line 3 has a cell in a column without a name"),
+        (
+            "t.csv",
+            "a\n1,2\n",
+            r"has 1 column, but line 2 has 2\. The first line .* a cell with ',' in it stands in quotes",
+        ),
+        ("t.json", '{"a": 1}\n{"a": 2}\n', r"line 2, column 1: Extra data; expected JSON; an object a line is \.jsonl"),
+        ("t.json", '{"a": {"0": 1}}', r"expected a list of objects.* pandas writes one with orient='records'"),
         ("t.json", "[{]", r"t\.json: line 1, column 3: .*; expected JSON"),
         ("t.json", '{"a": 1}', r"expected a list of objects, one a row. Found: dict"),
         ("t.json", '[{"a": 1}, 3, []]', r"expected a list of objects, but row 2 is of type int; row 3 is of type list"),
@@ -235,6 +244,21 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(DataError, match=r"t\.parquet: not a readable Parquet file"):
         lw.read_table(tmp_path / "t.parquet")
+
+
+def test_what_spreadsheets_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf\r\n,path,label,,\r\n0,a.jpg,ant,,\r\n\r\n1,b.jpg,bee,,\r\n")
+    assert lw.read_table(tmp_path / "t.csv") == [
+        {"": "0", "path": "a.jpg", "label": "ant"}, {"": "1", "path": "b.jpg", "label": "bee"},
+    ]  # fmt: skip
+
+
+def test_cells_may_be_as_long_as_they_like(tmp_path: Path) -> None:
+    before, rows = csv.field_size_limit(), [{"path": "a.png", "runs": [*range(50_000)], "text": "x" * 200_000}]
+    lw.write_table(rows, tmp_path / "t.csv")
+    (found,) = lw.read_table(tmp_path / "t.csv")
+    assert json.loads(found["runs"]) == rows[0]["runs"] and found["text"] == rows[0]["text"]
+    assert csv.field_size_limit() == before
 
 
 def test_a_missing_table_is_named_with_what_was_meant(tmp_path: Path) -> None:
@@ -311,6 +335,8 @@ def test_a_table_equals_the_folder_that_it_lists(tmp_path: Path) -> None:
     ("labels", "classes"),
     [
         (["10", "2", "0"], ["0", "2", "10"]),  # by value
+        (["10", "-2", "0"], ["-2", "0", "10"]),
+        (["10.0", "2.0", "0.0"], ["0.0", "2.0", "10.0"]),  # as pandas writes whole numbers where some are missing
         (["10", "2", "x"], ["10", "2", "x"]),
         (["01", "1", "2"], ["01", "1", "2"]),  # two classes, whatever they mean
         (["-1", "1"], ["-1", "1"]),
@@ -338,7 +364,8 @@ def test_given_classes_decide_the_indices_and_no_other_may_come(table: Any) -> N
 
 def test_the_classes_are_those_of_all_splits(table: Any) -> None:
     lines = "path,label,split", "1.png,dog,train", "2.png,ant,val", "3.png,,test", "4.png,,test"
-    made = table(*lines, split="train")
+    with pytest.warns(UserWarning, match="split 'train' has no row of .*: 'ant'"):
+        made = table(*lines, split="train")
     assert (made.classes, made.labels.tolist(), made.counts()) == (["ant", "dog"], [1], {"ant": 0, "dog": 1})
     assert table(*lines, split="val").labels.tolist() == [0]
     assert len(table(*lines, split="test", label=None)) == 2
@@ -430,7 +457,7 @@ def test_weights_are_for_the_loader(table: Any) -> None:
 @pytest.mark.parametrize(("word", "split"), [("val", "val"), ("VALID", "val"), ("dev", "val"), ("Training", "train"),
                                              ("fold 3", "fold 3"), (" val ", "validation")])  # fmt: skip
 def test_splits_are_found_under_their_usual_names(table: Any, word: str, split: str) -> None:
-    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,b,", split=split)
+    made = table("path,label,split", "1.png,a,other", f"2.png,a,{word}", "3.png,a,another", split=split)
     assert [path.name for path in made.paths] == ["2.png"]
 
 
@@ -442,7 +469,29 @@ def test_a_split_may_be_a_number(tmp_path: Path, folder: Path) -> None:
 
 def test_the_very_name_goes_before_its_likes(table: Any) -> None:
     lines = "path,label,part", "1.png,a,val", "2.png,a,dev"
-    assert [table(*lines, split=s, split_column="part").paths[0].name for s in ("dev", "val")] == ["2.png", "1.png"]
+    assert table(*lines, split="dev", split_column="part").paths[0].name == "2.png"
+    with pytest.warns(UserWarning, match=r"another name of split 'val', left out.*: 'dev' \(line 3\)"):
+        assert table(*lines, split="val", split_column="part").paths[0].name == "1.png"
+
+
+def test_classes_that_are_likely_slips_are_warned_of(table: Any) -> None:
+    lines = "path,label,split", "1.png,fox,train", "2.png,Fox,train", "3.png,caf\u00e9,train", "4.png,cafe\u0301,val"
+    with pytest.warns(UserWarning, match="classes") as caught:
+        made = table(*lines, split="train")
+    assert [str(warning.message) for warning in caught] == made.notices
+    assert [notice.split("csv: ")[1] for notice in made.notices] == [
+        "classes that differ in capitals, spaces or Unicode forms only (2 of 4): "
+        r"'Fox' and 'fox', 'cafe\u0301' and 'caf\xe9'",
+        "classes that split 'train' has no row of (1 of 4): 'cafe\u0301'",
+    ]
+    assert table(*lines, split="train", classes=["fox", "Fox", "caf\u00e9", "cafe\u0301"]).notices == []
+
+
+def test_no_row_of_a_split_is_lost_without_a_word(table: Any) -> None:
+    lines = "path,label,split", "1.png,a,train", "2.png,b,Train ", "3.png,a,TRAIN", "4.png,b,", "5.png,b,test"
+    with pytest.warns(UserWarning, match=r"'split' is empty: no split has these rows \(1 of 5 rows\): '' \(line 5\)"):
+        made = table(*lines, split="train")
+    assert [path.stem for path in made.paths] == ["1", "2", "3"] and len(made.notices) == 1
 
 
 def test_a_split_must_be_chosen_where_there_are_some(table: Any) -> None:
@@ -546,8 +595,12 @@ def test_unknown_columns_are_named_with_what_was_meant(table: Any) -> None:
         table("paths,lable,x", "1.png,a,1")
     with pytest.raises(DataError, match=r"has no column 'weight'; it has 'path', 'label'$"):
         table("path,label", "1.png,a", weight="weight")
-    with pytest.raises(DataError, match=r"it has 'path;label'; if ';' stands between the cells, say delimiter=';'"):
+    with pytest.raises(DataError, match=r"it has 'path;label'; if ';' stands between the cells, say delimiter=';'$"):
         table("path;label", "1.png;a")
+    with pytest.raises(
+        DataError, match=r"no column 'path', 'label'; it has 'file', 'kind'; image=, label= name others$"
+    ):
+        table("file,kind", "1.png,a")
     assert table("path;label", "1.png;a", delimiter=";").classes == ["a"]
 
 
@@ -557,6 +610,26 @@ def test_a_table_without_rows_or_columns_says_so(table: Any) -> None:
     for name, lines in (("t.csv", ()), ("t.jsonl", ("{}",)), ("t.json", ("[]",))):
         with pytest.raises(DataError, match="the table is empty: it has no columns"):
             table(*lines, name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("7", "; did you mean '7.png'?"),
+        ("cat/a", "; did you mean 'cat/a.png'?"),
+        ("1.jpg", "; did you mean '1.png'?"),
+        ("cat/b ca\u0308.png", "; 'cat/b c\u00e4.png' is there, in another Unicode form"),
+        (r"cat\a.png", "; '/' stands between folders: did you mean 'cat/a.png'?"),
+        ("photos/1.png", "; root= is the folder that paths begin in"),
+        ("1\0", "; root= is the folder that paths begin in"),
+    ],
+)
+def test_a_picture_that_is_not_there_is_looked_for(name: str, hint: str, table: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        table("path,label", f"{name},a")
+    assert str(caught.value).endswith(f"{name!r} (line 2){hint}")
+    with pytest.raises(DataError, match=r"\(1 of 2 rows\): 'nothing' \(line 3\)$"):
+        table("path,label", "1.png,a", "nothing,b")
 
 
 def test_all_mistakes_are_told_at_once(table: Any, folder: Path) -> None:

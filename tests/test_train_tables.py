@@ -94,6 +94,24 @@ def test_weights_say_how_often_a_row_is_drawn(here: Path, tmp_path: Path) -> Non
     assert drawn == {"hat", "dress"} and len(pieces.train_loader) == -(-len(pieces.train) // 8)
 
 
+def test_one_class_is_nothing_to_learn(here: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        lw.DataError, match="photos.csv has one class only, '1', so .*; table.label names another column"
+    ):
+        build(settings_of("data=photos.csv", *COLUMNS, "table.label=w"))
+    (tmp_path / "images").symlink_to(here / "photos" / "train" / "hat", target_is_directory=True)
+    with pytest.raises(lw.DataError, match="has one class only, 'images', .* data is the folder of the class folders"):
+        build(settings_of(f"data={tmp_path}"))
+
+
+@pytest.mark.parametrize("weight", ["", 0])
+def test_rows_for_validation_need_no_weight(weight: Any, here: Path, tmp_path: Path) -> None:
+    rows = lw.read_table("photos.csv")
+    lw.write_table([row | {"w": 1 if row["part"] == "train" else weight} for row in rows], tmp_path / "weighted.csv")
+    pieces = build(settings_of(*COLUMNS, f"data={tmp_path / 'weighted.csv'}", "table.weight=w"))
+    assert pieces.train.weights is not None and getattr(pieces.val, "weights", None) is None
+
+
 def test_the_order_of_the_outputs_can_be_said(here: Path) -> None:
     names = [*reversed(lw.ImageFolder("photos", "train").classes)]
     pieces = build(settings_of("data=photos.csv", *COLUMNS, f"table.classes=[{', '.join(names)}]"))

@@ -14,6 +14,7 @@ from ._random import StepRandom
 
 _CHANGES = {"brightness": brighten, "contrast": contrast, "saturation": saturate, "hue": shift_hue}
 _MOST = 1e3  # a factor
+_ROUNDING = 1e-2  # what resampling in half precision may add
 
 
 class BatchColor(BatchTransform):
@@ -56,6 +57,11 @@ class BatchColor(BatchTransform):
         self.ranges = {name: _factors(f"BatchColor: {name}", value) for name, value in given.items()}
         self.ranges["hue"] = _turns("BatchColor: hue", hue)
         self.gray, self.p = check_probability("BatchColor: gray", gray), check_probability("BatchColor: p", p)
+        self._colours = ColourRange("BatchColor")
+
+    def check_values(self, images: Tensor) -> None:
+        if self.gray or (self.p and any(limits not in ((1, 1), (0, 0)) for limits in self.ranges.values())):
+            self._colours.check(images)
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         check_colours("BatchColor", shape.channels)
@@ -95,6 +101,27 @@ def check_colours(name: str, channels: int) -> None:
         raise DataError(
             f"{name} needs pictures of 3 channels, red, green and blue, or of 1. Found: {channels} channels"
         )
+
+
+class ColourRange:
+    """Refuses floats that are no colours: of what is normalised already a change of colours makes black and white.
+
+    On a processor every batch is looked at. Elsewhere to look is to wait, so there it is the first one only.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._is_known = name, False
+
+    def check(self, images: Tensor) -> None:
+        if not images.is_floating_point() or (self._is_known and images.device.type != "cpu"):
+            return
+        low, high = (float(value) for value in images.detach().aminmax())
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise DataError(
+                f"{self._name} changes colours: bytes, or floats from 0 to 1. Found: {low:.4g} to {high:.4g}. Are they "
+                "normalised already? Loader(normalize=None) leaves them bytes, and lw.Normalize comes after"
+            )
+        self._is_known = True
 
 
 def _factors(name: str, value: Any) -> tuple[float, float]:

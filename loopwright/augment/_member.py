@@ -41,6 +41,9 @@ class BatchTransform(ABC):
 
     by_sample = True  # whether what a picture becomes depends on nothing else in the batch, and labels stay
 
+    def check_values(self, images: Tensor) -> None:  # noqa: B027 - most take anything
+        """Refuse pictures whose values mean something else to this member; called before anything is changed."""
+
     @abstractmethod
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         """Draw what one batch needs."""
@@ -57,6 +60,9 @@ class BatchTransform(ABC):
             labels: whatever belongs to them; only ``Mixup`` and ``CutMix`` look at it.
             rng: ``StepRandom(seed, step)``, made anew for each step.
         """
+        check_images(images)
+        if len(images):
+            self.check_values(images)
         return carry_out(self, images, labels, rng)
 
 

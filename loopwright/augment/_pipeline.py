@@ -9,6 +9,7 @@ from torch import Tensor
 from .._errors import ConfigError, DataError
 from ._geometry import Geometric, apply_geometry, plan_geometry
 from ._member import Batch, BatchTransform, Plan, Shape, carry_out
+from ._pixels import check_images
 from ._random import StepRandom
 
 Member = Callable[[Tensor, Any, StepRandom], Batch]
@@ -57,6 +58,9 @@ class BatchAugment:
             DataError: images or labels are of another kind.
         """
         rng = StepRandom(seed, step, first=first)
+        check_images(images)
+        if len(images):
+            self._chain.check_values(images)
         for chain in [self._chain] if _on_accelerator(images) else self._chain.halves:
             images, labels = carry_out(chain, images, labels, rng)
         return images, labels
@@ -90,6 +94,10 @@ class OneOf(BatchTransform):
         self._chains = [_Chain(_grouped([member]), [member]) for member in self.members]
         self.by_sample = all(chain.by_sample for chain in self._chains)
 
+    def check_values(self, images: Tensor) -> None:
+        for chain in self._chains:
+            chain.check_values(images)
+
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         reached = np.cumsum(self.weights)
         chosen = int(np.searchsorted(reached, rng.shared(1)[0] * reached[-1], side="right"))
@@ -116,6 +124,12 @@ class _Chain(BatchTransform):
         """The parts up to the first that looks at the whole batch, and the rest."""
         first = next((i for i, part in enumerate(self._parts) if not part.by_sample), len(self._parts))
         return [_Chain(self._parts[:first], self._members), _Chain(self._parts[first:], self._members)]
+
+    def check_values(self, images: Tensor) -> None:
+        for part in self._parts:
+            if isinstance(part, _Foreign):
+                return  # what it makes of them is its own affair
+            part.check_values(images)
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         numbers: dict[str, np.ndarray] = {}
@@ -144,6 +158,9 @@ class _Alone(BatchTransform):
     def __init__(self, member: BatchTransform, place: int) -> None:
         self._member, self._place = member, place
         self.by_sample = member.by_sample
+
+    def check_values(self, images: Tensor) -> None:
+        self._member.check_values(images)
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         return self._member.plan(shape, rng.stream(self._place))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._errors import ConfigError
 from .._names import did_you_mean
-from ._color import check_colours
+from ._color import ColourRange, check_colours
 from ._colors import brighten, contrast, equalize, posterize, saturate, sharpen, solarize, stretch
 from ._geometry import affine, apply_geometry, plan_geometry
 from ._member import Batch, BatchTransform, Plan, Shape
@@ -67,6 +67,12 @@ class BatchRandAugment(BatchTransform):
                 question = did_you_mean(name, OPERATIONS) or f"there are {', '.join(OPERATIONS)}"
                 raise ConfigError(f"BatchRandAugment: choices: there is no operation {name!r}: {question}")
         self.fill = check_fill("BatchRandAugment: fill", fill)
+        self._colours = ColourRange("BatchRandAugment")
+
+    def check_values(self, images: Tensor) -> None:
+        blends = self.magnitude[1] > 0 and not set(_BLENDS).isdisjoint(self.choices)
+        if self.ops and (blends or not set(_PLAIN).isdisjoint(self.choices)):
+            self._colours.check(images)
 
     def plan(self, shape: Shape, rng: StepRandom) -> Plan:
         check_colours("BatchRandAugment", shape.channels)

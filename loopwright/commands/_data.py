@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--label", default="label", metavar="COLUMN", help="of a table: the labels (default label)")
     parser.add_argument("--split", default="split", metavar="COLUMN", help="of a table: the splits (default split)")
     parser.add_argument("--root", metavar="FOLDER", help="of a table: where paths begin (default: beside it)")
+    parser.add_argument("--delimiter", metavar="SIGN", help="of a table: between its cells (default , or tab)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: one a core)")
     parser.set_defaults(function=_run)
 
@@ -36,7 +37,7 @@ def _run(asked: argparse.Namespace) -> int:
 
     if asked.json is not None and not Path(asked.json).absolute().parent.is_dir():
         raise ConfigError(f"--json {asked.json}: there is no folder to write it in")
-    names = ("out", "image", "label", "split", "root", "workers")
+    names = ("out", "image", "label", "split", "root", "delimiter", "workers")
     report = inspect_data(asked.path, near=not asked.exact, **{name: getattr(asked, name) for name in names})
     text, encoding = report.text(shutil.get_terminal_size().columns), sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))

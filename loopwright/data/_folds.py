@@ -104,4 +104,5 @@ def _stratified(source: Any) -> np.ndarray:
 
 def _name(source: Any, index: int) -> str:
     label = labels_of(source)[int(index)]
-    return f"class {source.classes[label] if hasattr(source, 'classes') else label!r}"
+    plain = label.item() if hasattr(label, "item") else label  # of NumPy and torch
+    return f"class {source.classes[label] if hasattr(source, 'classes') else plain!r}"

@@ -44,6 +44,7 @@ def inspect_data(
     label: str = "label",
     split: str = "split",
     root: str | Path | None = None,
+    delimiter: str | None = None,
     workers: int | None = None,
     progress: bool | None = None,
 ) -> DataReport:
@@ -54,7 +55,8 @@ def inspect_data(
         out: draw a contact sheet into this PNG file.
         near: look for nearly equal pictures too: recompressed, resized or converted ones. They share most bits of a
             64-bit difference hash (Krawetz 2013), and tiny versions of them differ little.
-        image, label, split, root: the columns of a table, and the folder that its paths begin in, as ``Table``'s.
+        image, label, split, root, delimiter: the columns of a table, the folder that its paths begin in, and what stands
+            between its cells, as ``Table``'s.
         workers: threads. Default: one a core.
         progress: draw it; default: if the output is a terminal.
 
@@ -68,7 +70,7 @@ def inspect_data(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers (--workers) must be 1 or more. Found: {workers}")
     _check_out(out)
-    listing = list_pictures(path, image=image, label=label, split=split, root=root)
+    listing = list_pictures(path, image=image, label=label, split=split, root=root, delimiter=delimiter)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is reported, or reads all the same
         facts = list(_facts(listing, workers or cores(), progress))

@@ -1,5 +1,6 @@
 """Labels: the class of each sample, or for ``LabelSets`` its classes. Knows nothing about tables and pictures."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
@@ -78,6 +79,18 @@ def labels_of(source: Any) -> Any:
     if isinstance(source, Sequence | np.ndarray | Tensor) and not isinstance(source, str):
         return source
     raise DataError(f"a {type(source).__name__} has no labels: give a dataset with .labels, or one label a sample")
+
+
+def alike(classes: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names that are one when capitals, spaces and Unicode forms do not count: slips, nearly always.
+
+    >>> alike(["fox", "Fox", "red  fox", "red fox", "wolf"])
+    [('fox', 'Fox'), ('red  fox', 'red fox')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
 
 
 def class_indices(source: Any) -> np.ndarray:

@@ -264,8 +264,9 @@ def canonical(split: str) -> str:
 def _of_table(rows: Rows, image: str, label: str, split: str, root: Path, outside: bool) -> Listing:
     path = rows.path
     if image not in rows.columns:
-        listed, question = ", ".join(map(repr, rows.names[:20])), did_you_mean(image, rows.names)
-        raise DataError(f"{path} has no column {image!r} of pictures; it has {listed or 'none'}. {question}".rstrip())
+        listed = ", ".join(map(repr, rows.names[:20]))
+        hint = rows.joined or f". {did_you_mean(image, rows.names)}".rstrip()
+        raise DataError(f"{path} has no column {image!r} of pictures; it has {listed or 'none'}{hint}")
     if not root.is_dir():
         raise DataError(f"{root}: the root of the paths in {path} is no folder; root= (--root) gives another")
     names = ["" if is_empty(cell) else as_text(cell) for cell in rows.columns[image]]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._errors import DataError
+from .._errors import ConfigError, DataError
 from .._names import did_you_mean
+from ._picture import is_turned
 from ._role import Role, size_of
-from ._transforms import Joint, Transform, apply, is_pure
+from ._transforms import Joint, Transform, apply, is_pure, leading_geometry
 from ._view import View
 
 
@@ -64,8 +65,16 @@ class Pair(dict[str, Any], Joint):
         expected = "the same size" if factor == 1 else f"{factor:g} times the size"
         return (
             f"{self.paths[first]} is {size[0]}x{size[1]} and {self.paths[name]} is {other[0]}x{other[1]}: "
-            f"role {name!r} must have {expected} as {first!r}. Repair the files, or say lw.Role(..., scale=...)"
+            f"role {name!r} must have {expected} as {first!r}. {self._repair(first, name)}"
         )
+
+    def _repair(self, *roles: str) -> str:
+        for role in roles:
+            if is_turned(self.paths[role]):
+                return (
+                    f"{Path(self.paths[role]).name} is turned by its EXIF block: the others must show what viewers show"
+                )
+        return "Repair the files, or say lw.Role(..., scale=...)"
 
 
 class PerRole(Transform):
@@ -75,7 +84,8 @@ class PerRole(Transform):
         transforms: by role, each called with this role's picture: any callable, torchvision's for one. Their order is the
             order in which they draw from the sample's randomness.
 
-    What crops or flips is not among them: it would show other parts of one picture than of the others.
+    What crops or flips is not among them: it would show other parts of one picture than of the others. loopwright's own are
+    refused.
 
     >>> twice = PerRole(image=lambda number: 2 * number)
     >>> twice({"image": 4, "mask": 5}, random.Random(0))
@@ -83,6 +93,8 @@ class PerRole(Transform):
     """
 
     def __init__(self, **transforms: Callable[..., Any]) -> None:
+        for role, transform in transforms.items():
+            _check_member(role, transform)
         self.transforms = transforms
 
     @property
@@ -104,3 +116,14 @@ class PerRole(Transform):
 
     def __repr__(self) -> str:
         return f"PerRole({', '.join(f'{role}={transform}' for role, transform in self.transforms.items())})"
+
+
+def _check_member(role: str, transform: Any) -> None:
+    if isinstance(transform, type) or not callable(transform):
+        hint = f": write {transform.__name__}(...)" if isinstance(transform, type) else ""
+        raise ConfigError(f"PerRole: {role}= is a function of one picture. Found: {transform!r}{hint}")
+    if leading_geometry(transform) is not None:
+        raise ConfigError(
+            f"PerRole: {role}={transform!r} would show other parts of this picture than of the others: put it into "
+            "Compose before PerRole, where one view is drawn for all"
+        )

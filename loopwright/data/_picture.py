@@ -135,15 +135,26 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 def upright(picture: Image.Image) -> Image.Image:
     """Decoded, turned or mirrored as EXIF says, without the EXIF block: who looks into it later must not turn it again."""
     picture.load()
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow raises nearly anything for a damaged block; viewers show such a picture as it is
-        orientation = 1
-    method = _TURNS.get(orientation)
+    method = _turn_of(picture)
     turned = picture.copy() if method is None else picture.transpose(method)
     for name in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
         turned.info.pop(name, None)
     return turned
+
+
+def is_turned(path: str | Path) -> bool:
+    """Whether a picture file says that it is to be turned or mirrored."""
+    try:
+        return open_as(_turn_of, path) is not None
+    except DataError:
+        return False  # no picture of Pillow's
+
+
+def _turn_of(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises nearly anything for a damaged block; viewers show such a picture as it is
+        return None
 
 
 def pixels_of(picture: Image.Image) -> np.ndarray:

@@ -4,6 +4,7 @@ On a network's disk a question for each of a million files takes minutes, their 
 """
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,33 @@ class Places:
 
     def _is_inside(self, path: str) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(self._real_root)
+
+
+def likely_name(root: Path, name: str) -> str:
+    """What a path that is not there may stand for, as the end of a sentence; empty where nothing below the root is like it.
+
+    >>> from loopwright import demo_photos
+    >>> likely_name(demo_photos(), "README"), likely_name(demo_photos(), "nothing")
+    ("; did you mean 'README.md'?", '')
+    """
+    if "\0" in name or not _is_name(name):
+        return ""
+    plain = name.strip().replace("\\", "/")
+    folder, file = os.path.split(plain)
+    stem = os.path.splitext(file)[0]
+    there = sorted(Places(root)._listed(os.path.join(root, folder)).files)
+    for found in there:
+        if _composed(found) == _composed(file) and file != found:
+            return f"; {os.path.join(folder, found)!r} is there, in another Unicode form"
+    like = [found for found in there if found == file or os.path.splitext(found)[0] in (file, stem)]
+    if not like:
+        return ""
+    slash = "; '/' stands between folders: " if "\\" in name else "; "
+    return f"{slash}did you mean {os.path.join(folder, like[0])!r}?"
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _is_name(name: str) -> bool:

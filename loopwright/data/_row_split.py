@@ -71,6 +71,18 @@ class RowSplit:
             raise DataError(f"{rows.path}: no row is of split {wanted!r}; column {self.column!r} has {there}")
         return chosen
 
+    def overlooked(self, rows: Rows) -> dict[str, list[int]]:
+        """Rows that are left out where one may think that they are in, by the reason."""
+        texts = _texts(rows, self.column)
+        if self.name is None or texts is None:
+            return {}
+        chosen, is_usual = set(_of(texts, self.name)), self.name in SPLITS
+        others = [row for row in _called(texts, _names(self.name)) if row not in chosen] if is_usual else []
+        return {
+            f"column {self.column!r} is empty: no split has these rows": _called(texts, {""}),
+            f"rows of another name of split {self.name!r}, left out since the very name is there": others,
+        }
+
     def part(self, labels: Any, count: int) -> np.ndarray:
         """Of so many rows of both parts those of this one; where they have one class each, a share of each class."""
         stratified = isinstance(labels, np.ndarray) and labels.dtype == np.int64
@@ -91,6 +103,13 @@ def _texts(rows: Rows, column: str | None) -> list[str] | None:
 
 
 def _of(texts: list[str] | None, split: str) -> list[int]:
-    names = {split.lower(), *next((names for names in SPLITS.values() if split.lower() in names), ())}
-    exact = [row for row, text in enumerate(texts or ()) if text == split]
-    return exact or [row for row, text in enumerate(texts or ()) if text.lower() in names]
+    """The rows of the very name, in whatever capitals; else those of its other usual names."""
+    return _called(texts, {split.lower()}) or _called(texts, _names(split))
+
+
+def _names(split: str) -> set[str]:
+    return {split.lower(), *next((names for names in SPLITS.values() if split.lower() in names), ())}
+
+
+def _called(texts: list[str] | None, names: set[str]) -> list[int]:
+    return [row for row, text in enumerate(texts or ()) if text.lower() in names]

@@ -1,8 +1,10 @@
 """Tables in files, to rows and back: CSV, TSV, JSON, JSON lines, Parquet. Knows nothing about what the columns mean."""
 
+import contextlib
 import csv
 import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ FORMATS = {
 }
 _SPARSEST, _FEW = 30, 1_000_000  # cells that a table has at most: so many for each that is given, and a few
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+_LIMIT = threading.Lock()  # of the cells' length, while it is changed
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    @property
+    def joined(self) -> str:
+        """A hint where the only column looks like several; else nothing."""
+        found = next((mark for mark in ";\t|," if mark in self.names[0]), None) if len(self.names) == 1 else None
+        return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
 
     def place(self, row: int) -> str:
         """Where in the file a row is."""
@@ -180,46 +189,78 @@ def _nothing_there(path: Path) -> str:
 
 def _read_csv(path: Path, names: Collection[str] | None, delimiter: str) -> Rows:
     lines, ragged = [], []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, [])
-            _check_header(header, path)
-            wanted = [(place, name) for place, name in enumerate(header) if names is None or name in names]
-            columns: dict[str, list[Any]] = {name: [] for _, name in wanted}
-            last = reader.line_num
-            for cells in reader:
-                line, last = last + 1, reader.line_num
-                if len(cells) == len(header):
-                    lines.append(line)
-                    for place, name in wanted:
-                        columns[name].append(cells[place])
-                elif cells:  # an empty line is passed over
-                    ragged.append(f"line {line} has {len(cells)}")
-        except csv.Error as error:
-            raise DataError(f"{path}: line {reader.line_num}: {error}; is a quote left open?") from None
+    with open(path, encoding="utf-8-sig", newline="") as file, _any_length():
+        numbered = _numbered(csv.reader(file, delimiter=delimiter, strict=True), path)
+        width, header = _header(next(numbered, (0, []))[1], path)
+        wanted = [(place, name) for place, name in enumerate(header) if names is None or name in names]
+        columns: dict[str, list[Any]] = {name: [] for _, name in wanted}
+        for line, cells in numbered:
+            if len(cells) != width:
+                ragged.append(f"line {line} has {len(cells)}")
+            elif any(cells[len(header) :]):
+                ragged.append(f"line {line} has a cell in a column without a name")
+            else:
+                lines.append(line)
+                for place, name in wanted:
+                    columns[name].append(cells[place])
     if ragged:
-        raise DataError(f"{path} has {len(header)} columns, but {_some(ragged)}")
+        raise DataError(
+            f"{path} has {len(header)} column{'s' * (len(header) != 1)}, but {_some(ragged)}. The first line names the "
+            f"columns, and a cell with {delimiter!r} in it stands in quotes"
+        )
     return Rows(path, header, columns, np.array(lines, dtype=np.int64), "line")
 
 
-def _check_header(header: list[str], path: Path) -> None:
-    twice = sorted(name for name, count in Counter(header).items() if count > 1)
-    if twice:
-        raise DataError(f"{path}: a column's name comes twice: {', '.join(map(repr, twice))}")
+def _numbered(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows and the lines that they begin in; empty lines are passed over."""
+    begin = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield begin, cells
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}: line {begin}: {error}; is a quote left open?") from None
+
+
+@contextlib.contextmanager
+def _any_length() -> Iterator[None]:
+    """Lets ``csv`` read cells above 131,072 characters, masks and captions: a limit of the process, so it is put back."""
+    with _LIMIT:
+        before = csv.field_size_limit(2**31 - 1)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def _header(cells: list[str], path: Path) -> tuple[int, list[str]]:
+    """How many cells a row has, and the names of the columns, without the empty ones that spreadsheets add at the end."""
+    twice = sorted(name for name, count in Counter(cells).items() if name and count > 1)
+    named = len(cells)
+    while cells.count("") > 1 and named and not cells[named - 1]:
+        named -= 1
+    if twice or cells[:named].count("") > 1:
+        listed = ", ".join(map(repr, twice or [""]))
+        raise DataError(f"{path}: a column's name comes twice: {listed}; each needs its own")
+    return len(cells), cells[:named]
 
 
 def _read_json(path: Path, names: Collection[str] | None) -> Rows:
     try:
         found = parse_json(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON") from None
+        lines = "; an object a line is .jsonl" if error.msg == "Extra data" else ""
+        raise DataError(
+            f"{path}: line {error.lineno}, column {error.colno}: {error.msg}; expected JSON{lines}"
+        ) from None
     except UnicodeDecodeError:
         raise
     except ValueError as error:  # nested too deeply, a number of too many digits
         raise DataError(f"{path}: {error}; expected JSON") from None
     if not isinstance(found, list):
-        raise DataError(f"{path}: expected a list of objects, one a row. Found: {type(found).__name__}")
+        pandas = "; pandas writes one with orient='records'" if isinstance(found, dict) else ""
+        raise DataError(f"{path}: expected a list of objects, one a row. Found: {type(found).__name__}{pandas}")
     strays = [
         f"row {number} is of type {type(row).__name__}" for number, row in enumerate(found, 1) if type(row) is not dict
     ]

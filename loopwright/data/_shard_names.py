@@ -57,8 +57,11 @@ def find_shards(urls: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def _found(url: str | Path) -> list[Path]:
-    if isinstance(url, Path) or os.path.exists(url):  # a file may have braces in its name
+    if os.path.isdir(url):
+        raise DataError(f"{url}: is a folder; name the shards in it, such as {os.path.join(url, '*.tar')}")
+    if os.path.exists(url):  # a file may have braces in its name
         return [Path(url)]
+    url = str(url)
     if _ADDRESS.match(url):
         raise ConfigError(f"{url}: only files of this machine are read. Copy the shards here first")
     paths: list[Path] = []

@@ -138,16 +138,19 @@ class ShardStream(OwnLoader):
         ``seed`` is used where the stream has none of its own.
         """
         share = _Share(self, self.seed if self.seed is not None else seed, epoch, start, pass_over)
-        passed_over = 0  # samples of batches in which none was readable
+        passed_over, is_empty = 0, start == START and not pass_over  # samples of batches in which none was readable
         for batch, place in self._made(share):
             if isinstance(batch, LoadFailure):
                 batch.reraise()
             self.skipped.extend(message for message in batch.skipped if message not in self.skipped)
             if batch.count:
+                is_empty = False
                 yield StreamBatch(batch._replace(drawn=batch.drawn + passed_over), place)
                 passed_over = 0
             else:
                 passed_over += batch.drawn
+        if is_empty:
+            raise DataError(self._why_empty())
 
     def source(self) -> Source:
         """The same batches for ``run.batches``, from any place on."""
@@ -218,6 +221,13 @@ class ShardStream(OwnLoader):
                 f"reading from the worker processes failed ({type(error).__name__}: {error}). Did memory run out? Try "
                 "fewer workers or a smaller shuffle; workers=0 shows what happens in one"
             ) from error
+
+    def _why_empty(self) -> str:
+        skipped = f"; left out were {len(self.skipped)}, such as {self.skipped[0]}" if self.skipped else ""
+        too_few = (
+            f" or fewer than batch_size {self.batch_size}, and drop_last leaves those out" if self.drop_last else ""
+        )
+        return f"{self._sources[0].name} and the others of the stream hold no samples{too_few}{skipped}"
 
     def _chosen_workers(self, asked: int | None) -> int:
         if asked is None:

@@ -12,13 +12,16 @@ from PIL import Image
 from .._errors import ConfigError, DataError
 from .._names import did_you_mean
 from ._faults import Faults
-from ._labels import counted
+from ._labels import alike, counted
 from ._picture import open_picture
-from ._places import faults_of
+from ._places import faults_of, likely_name
 from ._row_split import COLUMN, RowSplit
 from ._rows import Rows, as_text, read_rows
 from ._strings import Paths
 from ._targets import Targets, classes_as_columns, classes_in_a_cell, is_empty, numbers, one_class
+
+_SHOWN = 5  # classes that a notice names
+_USUAL = {"path": "image=", "label": "label="}  # columns that are looked for where no others are named
 
 
 class Table:
@@ -113,6 +116,9 @@ class Table:
         faults.check()
         if division.is_held_out(rows):
             chosen = self._keep_part(division, chosen)
+        self._note_overlooked(rows, division, split_column)
+        if classes is None:
+            self._note_classes(division)
         self._note_twins(rows, chosen, image, faults)
 
     @property
@@ -172,7 +178,9 @@ class Table:
         found = faults_of(self.root, (as_text(cells[row]) for row in filled), outside=outside)
         missing = [row for row, fault in zip(filled, found, strict=True) if fault == "missing"]
         leading_out = [row for row, fault in zip(filled, found, strict=True) if fault == "outside"]
-        faults.add(f"no such picture below {self.root}", missing, [cells[row] for row in missing])
+        likely = likely_name(self.root, as_text(cells[missing[0]])) if missing else ""
+        hint = likely or ("; root= is the folder that paths begin in" if len(missing) == len(filled) else "")
+        faults.add(f"no such picture below {self.root}", missing, [cells[row] for row in missing], hint)
         hint = "; give the root= that holds them all, or outside=True"
         faults.add(f"paths lead out of {self.root}", leading_out, [cells[row] for row in leading_out], hint)
         return Paths(self.root, (as_text(cells[row]) for row in chosen))
@@ -189,6 +197,19 @@ class Table:
         self.paths, self._targets = self.paths.take(kept), self._targets.take(kept)
         self.weights = None if self.weights is None else self.weights[kept]
         return [chosen[place] for place in kept.tolist()]
+
+    def _note_overlooked(self, rows: Rows, division: RowSplit, column: str | None) -> None:
+        """Warn of rows that the split leaves out and one may think are in."""
+        faults = Faults(self.path, rows.place, len(rows))
+        for what, found in division.overlooked(rows).items():
+            self._note(what, found, rows.columns[column or COLUMN], faults)
+
+    def _note_classes(self, division: RowSplit) -> None:
+        """Warn of classes that are one by a slip, or that nothing can be learned of."""
+        pairs = [" and ".join(map(ascii, names)) for names in alike(self.classes)]
+        lacking = [name for name, count in self.counts().items() if not count] if division.kind == "train" else []
+        self._tell("classes that differ in capitals, spaces or Unicode forms only", pairs)
+        self._tell(f"classes that split {self.split!r} has no row of", [*map(repr, lacking)])
 
     def _note_twins(self, rows: Rows, chosen: Sequence[int], image: str, faults: Faults) -> None:
         """Warn of pictures that come twice, and of those that are in another split too."""
@@ -211,8 +232,16 @@ class Table:
 
     def _note(self, what: str, rows: list[int], cells: Sequence[Any], faults: Faults) -> None:
         if rows:
-            self.notices.append(f"{self.path}: {faults.listed(what, rows, [cells[row] for row in rows])}")
-            warnings.warn(self.notices[-1], stacklevel=4)
+            self._warn(faults.listed(what, rows, [cells[row] for row in rows]))
+
+    def _tell(self, what: str, named: Sequence[str]) -> None:
+        if named:
+            more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+            self._warn(f"{what} ({len(named)} of {len(self.classes)}): {', '.join(named[:_SHOWN])}{more}")
+
+    def _warn(self, message: str) -> None:
+        self.notices.append(f"{self.path}: {message}")
+        warnings.warn(self.notices[-1], stacklevel=5)
 
 
 def _chosen_targets(label: str | None, labels: Any, values: Any) -> dict[str, Any]:
@@ -241,17 +270,18 @@ def _check_columns(rows: Rows, wanted: Sequence[str]) -> None:
         raise DataError(f"{rows.path}: the table is empty: it has no columns")
     if unknown:
         listed = ", ".join(map(repr, rows.names[:20])) + (", ..." if len(rows.names) > 20 else "")
-        questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
         raise DataError(
-            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_joined(rows)}"
-            + (f": {questions}" if questions else "")
+            f"{rows.path} has no column {', '.join(map(repr, unknown))}; it has {listed}{_hint(rows, unknown)}"
         )
 
 
-def _joined(rows: Rows) -> str:
-    """A hint where the only column looks like several."""
-    found = next((mark for mark in ";\t|," if mark in rows.names[0]), None) if len(rows.names) == 1 else None
-    return f"; if {found!r} stands between the cells, say delimiter={found!r}" if found else ""
+def _hint(rows: Rows, unknown: Sequence[str]) -> str:
+    """What may have been meant, where a table lacks columns."""
+    if rows.joined:
+        return rows.joined
+    questions = " ".join(filter(None, (did_you_mean(name, rows.names) for name in unknown)))
+    usual = [_USUAL[name] for name in unknown if name in _USUAL]
+    return f": {questions}" if questions else f"; {', '.join(usual)} name others" if usual else ""
 
 
 def _read_targets(

@@ -1,6 +1,7 @@
 """Columns to targets: one class, several classes, numbers. Notes what is wrong with the cells, opens no picture."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,7 @@ def numbers(rows: Rows, chosen: Sequence[int], columns: Sequence[str], faults: F
 
 
 _LARGEST = float(np.finfo(np.float32).max)
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})(\.0)?")  # what pandas makes of whole numbers with some missing, too
 _TRUTHS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -138,8 +140,8 @@ def _names_in(cell: Any, separator: str | None) -> list[str] | None:
 def _classes(given: Sequence[str] | None, found: set[str]) -> list[str]:
     """In the order given, else sorted: by value where all are whole numbers, so that class 10 is not before class 2."""
     if given is None:
-        by_value = all(len(name) < 20 and name.isdecimal() and str(int(name)) == name for name in found)
-        return sorted(found, key=int) if by_value else sorted(found)
+        by_value = all(_WHOLE.fullmatch(name) for name in found)
+        return sorted(found, key=lambda name: (int(name.removesuffix(".0")), name)) if by_value else sorted(found)
     names = [as_text(name) for name in given]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from .._by_epoch import ByEpoch
 from .._distributed import is_main
+from .._errors import DataError
 from .._fit import Fitted, fit
 from .._metrics import topk_accuracy
 from .._run import Run
@@ -24,6 +25,7 @@ from ..data._folder import ImageFolder
 from ..data._loader import Loader
 from ..data._open import open_data
 from ..data._packed import Packed
+from ..data._rows import is_table
 from ..data._table import Table
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
@@ -57,6 +59,7 @@ def build(settings: TrainSettings) -> Pieces:
     s = settings
     seed_everything(s.seed)
     train, val = (open_part(s, split) for split in ("train", "val"))
+    _check_classes(s, train)
     loaders = s.sizes.map(lambda size: _train_loader(s, train, size))
     val_loader = Loader(val, 4 * s.batch_size, transform=CenterCrop(s.last_size), workers=s.workers)
     augment = build_mix([(mix.name, mix.arguments) for mix in s.mix], classes=len(train.classes))
@@ -69,9 +72,15 @@ def build(settings: TrainSettings) -> Pieces:
     return Pieces(train, val, loaders.last, val_loader, model, loss, optimizer, scheduler, loaders, augment, compute)
 
 
+def _check_classes(s: TrainSettings, train: Pictures) -> None:
+    if len(train.classes) == 1:  # any model is right at once, and learns nothing
+        hint = "table.label names another column" if is_table(s.data) else "data is the folder of the class folders"
+        raise DataError(f"{s.data} has one class only, {train.classes[0]!r}, so there is nothing to learn; {hint}")
+
+
 def open_part(s: TrainSettings, split: str) -> Pictures:
     """The pictures of one split."""
-    return open_data(s.data, split, holdout=s.holdout, on_error=s.on_error, **s.data_options)
+    return open_data(s.data, split, holdout=s.holdout, on_error=s.on_error, **s.options_of(split))
 
 
 def _train_loader(s: TrainSettings, train: Pictures, size: int) -> Loader:

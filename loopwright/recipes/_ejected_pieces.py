@@ -49,7 +49,7 @@ def data_lines(s: TrainSettings) -> Iterator[Line]:
     where = LW.demo_photos() if s.data == str(demo_photos()) else s.data
     for split in ("train", "val"):
         yield Statement(
-            f"{split} = ", LW.open_data(where, split, **unless_default(s, "holdout", "on_error"), **s.data_options)
+            f"{split} = ", LW.open_data(where, split, **unless_default(s, "holdout", "on_error"), **s.options_of(split))
         )
     if classes(s).text == "classes":
         yield "classes = len(train.classes)"

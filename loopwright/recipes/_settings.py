@@ -360,6 +360,10 @@ class TrainSettings(CommonSettings):
         """Of ``open_data``, beside the hold-out."""
         return {} if self.table is None else self.table.arguments
 
+    def options_of(self, split: str) -> dict[str, Any]:
+        """The same for one split. Weights say what is drawn for training, so rows for validation need none."""
+        return {name: value for name, value in self.data_options.items() if name != "weight" or split == "train"}
+
     @property
     def sizes(self) -> ByEpoch[int]:
         """The size of the training pictures, by epochs."""
