@@ -1,5 +1,6 @@
 """``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). An engine makes them."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
 from ._slice import WHOLE, Slice
 from ._source import OwnLoader, Source
+
+#: Engines of processes that this one was forked from. They are kept, because torch ends workers when theirs is let go.
+_inherited: list[Engine] = []
 
 
 class Loader(OwnLoader):
@@ -88,6 +92,7 @@ class Loader(OwnLoader):
         self._engine_name: EngineName = engine
         self._check(on_error)
         self._engine: Engine | None = None
+        self._owner = 0  # the process whose engine it is
         self._why = ""
         self.epoch = 0
         self._drawn = 0  # samples of this epoch's order that were handed out
@@ -190,14 +195,23 @@ class Loader(OwnLoader):
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
+        self._leave_inherited()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
     def _begun(self) -> Engine:
+        self._leave_inherited()
         if self._engine is None:
             self._engine, self._why = choose_engine(self._samples, self.workers, self._engine_name, self._incidents)
+            self._owner = os.getpid()
         return self._engine
+
+    def _leave_inherited(self) -> None:
+        """In a process that was forked since: have nothing to do with its parent's workers, who would serve both."""
+        if self._engine is not None and self._owner != os.getpid():
+            _inherited.append(self._engine)
+            self._engine = None
 
     def _begin(self) -> tuple[int, int]:
         """The epoch of an iteration that begins now, and the place in it."""
