@@ -16,10 +16,10 @@ import numpy as np
 
 from .._cores import cores
 from .._errors import ConfigError, DataError
-from .._progress import bar, choose_screen, seconds_text
+from .._progress import Screen, bar, choose_screen, seconds_text
 from ._folder import ImageFolder
 from ._open import SUFFIX, open_data
-from ._pack_file import PackWriter, tidy
+from ._pack_file import PackWriter, sole_writer, tidy
 from ._packed import Packed
 from ._packed_pairs import FORMAT, PackedPairs, pair_record, role_facts
 from ._recipe import Recipe
@@ -67,18 +67,24 @@ def pack(
     Raises:
         DataError: a picture cannot be read (the dataset's ``on_error="skip"`` leaves it out), or there is another pack.
     """
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a folder: give the file a name in it, such as {Path(path, 'train' + SUFFIX)}")
     source = ImageFolder(dataset) if isinstance(dataset, str | Path) else dataset
     pairs = hasattr(source, "roles") and hasattr(source, "files")
     if not pairs and not hasattr(source, "undecoded"):
         raise ConfigError(f"a {type(source).__name__} has no files to pack; lw.Cached keeps the samples of any dataset")
     recipe, target = Recipe(size, crop, format, quality), Path(path)
     packing = _PairPacking(source, recipe) if pairs else _Packing(source, recipe)
-    if target.exists() and not overwrite and packing.is_made(target):
+    if not overwrite and packing.is_made(target):
         tidy(target)
         return PackedPairs(target) if pairs else Packed(target)
-    with PackWriter(target, packing.facts) as writer:
-        _fill(writer, packing, workers or cores(), progress)
-        writer.finish(*packing.contents())
+    screen = choose_screen(progress, sys.stdout)
+    with _naming(target), sole_writer(target, lambda: screen.draw([f"pack: another process writes {target}; waiting"])):
+        if overwrite or not packing.is_made(target):  # by now: another may have done it
+            with PackWriter(target, packing.facts) as writer:
+                _fill(writer, packing, workers or cores(), screen)
+                writer.finish(*packing.contents())
+    screen.erase()
     return PackedPairs(target) if pairs else Packed(target, check_source=False)
 
 
@@ -120,7 +126,8 @@ class _Packing:
         samples = [source.undecoded(index) for index in range(len(source))]
         self.paths: list[Any] = [os.path.abspath(path) for path, _ in samples]
         self._targets = _stacked([target for _, target in samples])
-        self._stats = np.array([_stat(path) for path in self.paths], np.int64).reshape(-1, 2)
+        skip = getattr(source, "on_error", "raise") == "skip"
+        self._stats = np.array([_stat(path, skip) for path in self.paths], np.int64).reshape(-1, 2)
         self._root = os.path.commonpath([os.path.dirname(path) for path in self.paths]) if self.paths else ""
         self._names = [os.path.relpath(path, self._root) for path in self.paths]
         self._left_out: dict[int, str] = {}
@@ -132,7 +139,9 @@ class _Packing:
         }
 
     def is_made(self, path: Path) -> bool:
-        """Whether a pack is this one; ``DataError`` says what it differs in."""
+        """Whether there is a pack, and it is this one; ``DataError`` says what it differs in."""
+        if not os.path.exists(path):
+            return False
         try:
             made = self._opened(path)
         except DataError as error:
@@ -202,7 +211,8 @@ class _PairPacking(_Packing):
         self._left_out: dict[int, str] = {}
         files = [source.files(index) for index in self.paths]
         self._names = [source.name_of(index) for index in self.paths]
-        stats = np.array([_stat(str(path)) for sample in files for path in sample.values()], np.int64)
+        skip = source.on_error == "skip"
+        stats = np.array([_stat(str(path), skip) for sample in files for path in sample.values()], np.int64)
         named = [f"{role}\0{os.path.abspath(path)}" for sample in files for role, path in sample.items()]
         self.facts = {
             "recipe": {"format": FORMAT},
@@ -226,9 +236,22 @@ class _PairPacking(_Packing):
         return {}, {**self.facts, "names": [self._names[index] for index in kept], "skipped": skipped}
 
 
-def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | None) -> None:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What keeps a pack from being written becomes a ``DataError`` that names it."""
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise DataError(
+            f"{path} cannot be written ({place}{error.strerror}): give another place, or see to this one and pack again. "
+            "What was packed until now is kept beside it, and goes on there"
+        ) from error
+
+
+def _fill(writer: PackWriter, packing: _Packing, workers: int, screen: Screen) -> None:
     """Add the records that are missing, in their order."""
-    screen, total = choose_screen(progress, sys.stdout), len(packing.paths)
+    total = len(packing.paths)
     begun = packing.go_behind([entry[-1] for entry in writer.index])
     began = drawn = time.perf_counter()
     for index, made in _made(packing, begun, workers):
@@ -243,7 +266,6 @@ def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | 
             drawn, done, rate = now, index + 1, (index + 1 - begun) / (now - began)
             left = seconds_text((total - done) / rate)
             screen.draw([f"pack {bar(done, total)} {done}/{total}  {rate:.0f} pictures/s  {left} left"])
-    screen.erase()
 
 
 def _made(packing: _Packing, start: int, workers: int) -> Iterator[tuple[int, Record | str]]:
@@ -269,11 +291,14 @@ def _stacked(targets: list[Any]) -> np.ndarray:
     return np.stack(arrays) if arrays else np.zeros(0, np.int64)
 
 
-def _stat(path: str) -> tuple[int, int]:
+def _stat(path: str, skip: bool) -> tuple[int, int]:
+    """Size and time of a file; of one that is gone nothing, where such are left out."""
     try:
         found = os.stat(path)
-    except OSError:
-        raise DataError(f"{path}: no such picture") from None
+    except OSError as error:
+        if skip:
+            return -1, -1
+        raise DataError(f"{path}: {'no such picture' if isinstance(error, FileNotFoundError) else error.strerror}") from None
     return found.st_size, found.st_mtime_ns
 
 
