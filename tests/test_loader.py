@@ -1,11 +1,13 @@
 """Laws of the Loader: a batch is a function of (seed, epoch, position), whoever makes it and whatever came before."""
 
+import copy
 import dataclasses
 import gc
 import itertools
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -355,6 +357,17 @@ def test_an_iteration_that_is_only_held_disturbs_no_other(loaders: Any) -> None:
     first = next(held).tolist()
     assert values(loader.epoch_batches(1)) == values(loaders(range(40), 4, shuffle=True).epoch_batches(1))
     assert [first, *values(held)] == values(loader.epoch_batches(0))
+
+
+@pytest.mark.parametrize("engine", ["ring", "threads", "processes", "here"])
+def test_a_copy_of_a_loader_that_was_read_has_workers_of_its_own(engine: Any, loaders: Any) -> None:
+    photos = ImageFolder(demo_photos(), split="val")
+    one = loaders(photos, 64, transform=CenterCrop(8), shuffle=True, engine=engine, workers=2)
+    expected = flat_epoch(one)
+    for other in (copy.deepcopy(one), copy.copy(one), pickle.loads(pickle.dumps(one))):
+        assert flat_epoch(other) == expected
+        other.close()
+    assert flat_epoch(one) == expected
 
 
 def test_workers_end_with_their_loader() -> None:

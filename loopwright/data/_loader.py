@@ -200,6 +200,9 @@ class Loader(OwnLoader):
             self._engine.close()
             self._engine = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_engine": None}  # a copy, here or in another process, has its own
+
     def _begun(self) -> Engine:
         self._leave_inherited()
         if self._engine is None:
