@@ -1,17 +1,20 @@
 """Laws of ``ImageFolder``: the usual names of splits, classes from training, hold-outs that are seeded and complete."""
 
+import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loopwright import demo_photos, open_picture
+from loopwright import demo_photos, inspect_data, open_picture
 from loopwright._errors import DataError
-from loopwright.data import _folder
 from loopwright.data._folder import ImageFolder
 
 
@@ -49,9 +52,9 @@ def test_classes_and_pictures_are_sorted_whatever_order_the_disk_gives(
     forward = ImageFolder(tmp_path)
     assert forward.classes == ["B", "a", "b", "c"]
     assert names(forward) == ["B/0.png", "a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/2.png", "c/0.png"]
-    walk, iterdir = _folder.os.walk, Path.iterdir
-    monkeypatch.setattr(_folder.os, "walk", lambda top: ((w, d, f[::-1]) for w, d, f in walk(top)))
-    monkeypatch.setattr(Path, "iterdir", lambda self: iter([*iterdir(self)][::-1]))
+    walk, listdir = os.walk, os.listdir
+    monkeypatch.setattr(os, "walk", lambda top, **options: ((w, d, f[::-1]) for w, d, f in walk(top, **options)))
+    monkeypatch.setattr(os, "listdir", lambda path: sorted(listdir(path))[::-1])
     assert names(ImageFolder(tmp_path)) == names(forward)
 
 
@@ -93,6 +96,51 @@ def test_links_are_followed(tmp_path: Path) -> None:
     make(tmp_path / "root", "dog/1")
     (tmp_path / "root" / "dog" / "link.png").symlink_to(tmp_path / "elsewhere" / "dog" / "0.png")
     assert ImageFolder(tmp_path / "root").counts() == {"cat": 2, "dog": 2}
+
+
+def test_links_to_folders_within_a_class_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "cats/3", "cats/more/1")
+    root = make(tmp_path / "root", "cat/1", "dog/1", "dog/old/1")
+    (root / "cat" / "link").symlink_to(tmp_path / "elsewhere" / "cats")
+    (root / "cat" / "back").symlink_to(root)
+    (root / "dog" / "old" / "back").symlink_to("..")
+    (tmp_path / "elsewhere" / "cats" / "round").symlink_to(root / "cat")
+    assert ImageFolder(root).counts() == {"cat": 5, "dog": 2}
+    told = inspect_data(root)
+    assert told.as_json()["pictures"] == {"": 7}
+    assert told.as_json()["passed_over"]["links that lead back"]["count"] == 3
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that anybody may read; pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_what_cannot_be_read_is_an_error_and_not_missing(public: Path) -> None:
+    """By anybody but root, whom nothing stops: so in a process that is somebody else."""
+    root = make(public / "root", "cat/1", "cat/more/1", "dog/1", "lost+found/1")
+    (root / "lost+found").chmod(0)
+    assert ImageFolder(root).classes == ["cat", "dog"]
+
+    def read(closed: Path | None) -> None:
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        if closed is None:
+            assert ImageFolder(root).classes == ["cat", "dog"]
+            return
+        with pytest.raises(DataError, match=f"{closed}: cannot be read .Permission denied.; allow it"):
+            ImageFolder(root)
+
+    for closed in (None, root / "cat" / "more", root / "dog", root):
+        if closed is not None:
+            closed.chmod(0)
+        assert os.waitpid(forked(lambda closed=closed: read(closed)), 0)[1] == 0
+        if closed is not None:
+            closed.chmod(0o755)
+    (root / "lost+found").chmod(0o755)
 
 
 def test_it_is_a_sequence(tmp_path: Path) -> None:
