@@ -369,6 +369,7 @@ def test_loose_pictures_are_told_to_be_loose(tmp_path: Path) -> None:
         ({"holdout": 0}, r"holdout must be a share between 0 and 1\. Found: 0"),
         ({"holdout": 1.0}, r"Found: 1\.0"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
+        ({"classes": "cat"}, "classes= is a list of names. Found: 'cat'"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_given(uneven: Path, options: dict, message: str) -> None:

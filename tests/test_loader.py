@@ -23,7 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler
 from torchvision.transforms import v2
 
 from loopwright import demo_photos
@@ -729,11 +729,36 @@ def test_a_sample_without_a_picture_says_what_to_do(sample: Any, loaders: Any) -
         ((range(10), 11), {"drop_last": True}, "batch_size 11 with drop_last leaves nothing of 10 samples"),
         ((range(10), 2), {"shuffle": True, "sampler": [1]}, "exclude each other"),
         ((range(10), 2), {"sampler": iter([1])}, r"needs len\(\)"),
+        ((range(10), 2), {"seed": 1.5}, "seed must be a whole number. Found: 1.5"),
+        ((range(10), 2), {"shuffle": "yes"}, "shuffle must be True or False. Found: 'yes'"),
+        ((range(10), 2), {"shuffle": None}, "shuffle must be True or False. Found: None"),
+        ((range(3), 2), {"weights": "abc"}, "weights must be one number a sample: could not"),
+        (("photos", 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads a folder"),
+        ((Path("photos"), 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads a folder"),
+        ((DataLoader([1, 2]), 2), {}, r"a DataLoader has no dataset\[index\]"),  # type: ignore[arg-type]
+        ((range(10), 2), {"transform": CenterCrop}, r"transform is the class CenterCrop: make one of it, CenterCrop\(\.\.\.\)"),
+        ((range(10), 2), {"transform": v2.ToImage}, "transform is the class ToImage"),
+        ((range(10), 2), {"transform": [CenterCrop(4)]}, r"transform must be a function .*lw\.Compose\(\[\.\.\.\]\) makes one"),
+        ((range(10), 2), {"collate": "list"}, "collate must be a function or None. Found: 'list'"),
+        ((range(10), 2), {"normalize": "imagenet"}, "normalize must be a function or None. Found: 'imagenet'"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_given(arguments: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(LoopwrightError, match=message):
         Loader(*arguments, **({"workers": 0} | options))
+
+
+def test_numbers_of_numpy_are_numbers_and_classes_are_functions(loaders: Any) -> None:
+    made = loaders(range(10), np.int64(4), workers=np.int64(0), seed=np.int64(3), shuffle=np.True_, collate=list)
+    assert list(made) == list(loaders(range(10), 4, seed=3, shuffle=True, collate=list))
+    assert json.dumps(made.state_dict())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_arrays_that_look_into_pictures_are_samples_too(workers: int, loaders: Any) -> None:
+    """As the functions of albumentations give them; torch warns of such, and warnings are errors here."""
+    made = loaders(Made(3, picture), 1, transform=lambda picture: np.asarray(picture)[:2, :2], workers=workers)
+    assert [batch.shape for batch in made] == [(1, 2, 2, 3)] * 3
 
 
 def test_a_sampler_beyond_the_dataset_is_refused(loaders: Any) -> None:

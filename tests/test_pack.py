@@ -158,7 +158,8 @@ def test_a_recipe_shrinks_and_never_enlarges(sides: tuple[int, int]) -> None:
     ("arguments", "message"),
     [
         ({"size": 0}, "size must be a whole number"), ({"crop": True}, "crop=True needs the size"),
-        ({"format": "png"}, "format must be 'raw' or 'jpeg'"), ({"quality": 0}, "quality must be 1 to 100"),
+        ({"format": "png"}, "format must be 'raw' or 'jpeg'"), ({"quality": 0}, "quality must be a whole number, 1 to 100"),
+        ({"quality": "90"}, "Found: '90'"), ({"workers": 0}, "workers must be a whole number, 1 or more, or None. Found: 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_recipe_is_refused(photos: lw.ImageFolder, tmp_path: Path, arguments: dict, message: str) -> None:

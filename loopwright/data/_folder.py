@@ -61,6 +61,8 @@ class ImageFolder:
         cache_limit: int | str = "4 GiB",
     ) -> None:
         self.root, self.split, self.on_error = Path(root), split, on_error
+        if isinstance(classes, str):
+            raise DataError(f"classes= is a list of names. Found: {classes!r}")
         self._given = list(classes) if classes is not None else []
         self._check(holdout)
         folder, sibling = self._locate(split)

@@ -69,6 +69,8 @@ def pack(
     """
     if os.path.isdir(path):
         raise ConfigError(f"{path} is a folder: give the file a name in it, such as {Path(path, 'train' + SUFFIX)}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError(f"workers must be a whole number, 1 or more, or None. Found: {workers!r}")
     source = ImageFolder(dataset) if isinstance(dataset, str | Path) else dataset
     pairs = hasattr(source, "roles") and hasattr(source, "files")
     if not pairs and not hasattr(source, "undecoded"):
