@@ -339,6 +339,12 @@ def test_a_missing_relative_folder_shows_what_there_is(tmp_path: Path, monkeypat
         ImageFolder("fotos")
 
 
+def test_a_home_that_no_shell_put_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    with pytest.raises(DataError, match="~/photos: no such folder; .*give /home/someone/photos"):
+        ImageFolder("~/photos")
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     make(tmp_path, "1")
     with pytest.raises(DataError, match=r"0\.png: not a folder"):

@@ -432,6 +432,29 @@ def test_a_loader_within_a_worker_reads_by_itself(loaders: Any) -> None:
     assert values(loaders(Made(4, sum_within), 4, workers=1)) == [[0, 1, 3, 6]]
 
 
+SPAWNED = """
+import multiprocessing, sys
+from loopwright import Loader, LoopwrightError
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    print(sum(len(batch) for batch in Loader(range(4), 2, workers=1, sample_transform=float)))
+    try:
+        list(Loader(range(4), 2, workers=1, sample_transform=lambda number: number))
+    except LoopwrightError as error:
+        print(error)
+"""
+
+
+def test_what_cannot_be_sent_to_a_spawned_worker_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "spawned.py").write_text(SPAWNED)
+    run = subprocess.run([sys.executable, "-W", "ignore", tmp_path / "spawned.py"], capture_output=True, text=True, check=True)
+    samples, message = run.stdout.splitlines()
+    assert samples == "4"
+    assert message.startswith("worker processes are started by 'spawn' here, and what they work with cannot be sent to them")
+    assert "lambda" in message and "set_start_method('fork')" in message
+
+
 # ---- samplers, weights, collate ------------------------------------------------------------------------------------
 
 

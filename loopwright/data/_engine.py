@@ -6,6 +6,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -151,7 +152,7 @@ class _Team:
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         self._keys.keys = keys
-        batches = iter(self._loader)
+        batches = self._begun()
         _tell_of_deaths_here(batches)
         looks, seen = 0, self._places()
         while True:
@@ -169,6 +170,18 @@ class _Team:
                 continue
             looks, seen = 0, self._places()
             yield batch
+
+    def _begun(self) -> Iterator[LoadedBatch | LoadFailure]:
+        try:
+            return iter(self._loader)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            if (method := multiprocessing.get_start_method()) == "fork":
+                raise
+            raise DataError(
+                f"worker processes are started by {method!r} here, and what they work with cannot be sent to them ({error}): "
+                "give functions that a module has by their names, not lambdas, or call "
+                "multiprocessing.set_start_method('fork') at the start, or use workers=0"
+            ) from error
 
     def _places(self) -> list[tuple[int, int]]:
         return [(post.task, post.place) for post in self._posts]

@@ -235,6 +235,8 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _nearby(path: Path) -> str:
+    if str(path).startswith("~"):
+        return f"; no shell has put a home for the ~: give {path.expanduser()}"
     parent = next((p for p in path.absolute().parents if os.path.isdir(p)), Path("/"))
     try:
         names = [name for name in inside(parent) if not is_hidden(name) and os.path.isdir(parent / name)]
