@@ -448,10 +448,13 @@ if __name__ == "__main__":
 
 def test_what_cannot_be_sent_to_a_spawned_worker_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spawned.py").write_text(SPAWNED)
-    run = subprocess.run([sys.executable, "-W", "ignore", tmp_path / "spawned.py"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "ignore", tmp_path / "spawned.py"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     samples, message = run.stdout.splitlines()
     assert samples == "4"
-    assert message.startswith("worker processes are started by 'spawn' here, and what they work with cannot be sent to them")
+    assert message.startswith(
+        "worker processes are started by 'spawn' here, and what they work with cannot be sent there"
+    )
     assert "lambda" in message and "set_start_method('fork')" in message
 
 
@@ -756,12 +759,12 @@ def test_a_sample_without_a_picture_says_what_to_do(sample: Any, loaders: Any) -
         ((range(10), 2), {"shuffle": "yes"}, "shuffle must be True or False. Found: 'yes'"),
         ((range(10), 2), {"shuffle": None}, "shuffle must be True or False. Found: None"),
         ((range(3), 2), {"weights": "abc"}, "weights must be one number a sample: could not"),
-        (("photos", 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads a folder"),
-        ((Path("photos"), 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads a folder"),
+        (("photos", 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads class folders"),
+        ((Path("photos"), 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads class folders"),
         ((DataLoader([1, 2]), 2), {}, r"a DataLoader has no dataset\[index\]"),  # type: ignore[arg-type]
-        ((range(10), 2), {"transform": CenterCrop}, r"transform is the class CenterCrop: make one of it, CenterCrop\(\.\.\.\)"),
+        ((range(10), 2), {"transform": CenterCrop}, r"is the class CenterCrop: make one of it, CenterCrop\(\.\.\.\)"),
         ((range(10), 2), {"transform": v2.ToImage}, "transform is the class ToImage"),
-        ((range(10), 2), {"transform": [CenterCrop(4)]}, r"transform must be a function .*lw\.Compose\(\[\.\.\.\]\) makes one"),
+        ((range(10), 2), {"transform": [CenterCrop(4)]}, r"must be a function .*lw\.Compose\(\[\.\.\.\]\) makes"),
         ((range(10), 2), {"collate": "list"}, "collate must be a function or None. Found: 'list'"),
         ((range(10), 2), {"normalize": "imagenet"}, "normalize must be a function or None. Found: 'imagenet'"),
     ],

@@ -178,8 +178,8 @@ class _Team:
             if (method := multiprocessing.get_start_method()) == "fork":
                 raise
             raise DataError(
-                f"worker processes are started by {method!r} here, and what they work with cannot be sent to them ({error}): "
-                "give functions that a module has by their names, not lambdas, or call "
+                f"worker processes are started by {method!r} here, and what they work with cannot be sent there ({error}). "
+                "Give functions that a module has by their names, not lambdas, or call "
                 "multiprocessing.set_start_method('fork') at the start, or use workers=0"
             ) from error
 

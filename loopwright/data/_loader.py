@@ -91,7 +91,9 @@ class Loader(OwnLoader):
         self.skipped: list[str] = []
         self._incidents = Incidents()
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
-        _check_callables(transform=transform, sample_transform=sample_transform, collate=collate, normalize=self.normalize)
+        _check_callables(
+            transform=transform, sample_transform=sample_transform, collate=collate, normalize=self.normalize
+        )
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
         self.workers = default_workers(self._samples) if workers is None else _whole("workers", workers, 0)
@@ -257,7 +259,7 @@ class Loader(OwnLoader):
 def _length(dataset: Any) -> int:
     if isinstance(dataset, str | os.PathLike):
         raise DataError(
-            f"a Loader is given a dataset. Found: the path {str(dataset)!r}; lw.ImageFolder reads a folder of class folders, "
+            f"a Loader is given a dataset. Found: the path {str(dataset)!r}; lw.ImageFolder reads class folders, "
             "lw.Table a table, lw.Packed a pack"
         )
     try:
