@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loopwright import demo_photos, inspect_data, open_picture
+from loopwright import Cached, Part, demo_photos, inspect_data, open_picture, pack
 from loopwright._errors import DataError
 from loopwright.data._folder import ImageFolder
 
@@ -149,6 +149,15 @@ def test_it_is_a_sequence(tmp_path: Path) -> None:
     assert folder[-1][1] == 1
     with pytest.raises(IndexError):
         folder[3]
+
+
+def test_a_slice_says_how_to_have_a_part(tmp_path: Path) -> None:
+    folder = ImageFolder(make(tmp_path / "root", "cat/4"))
+    for dataset in (folder, Part(folder, range(4)), Cached(folder), pack(folder, tmp_path / "x.pack", progress=False)):
+        with pytest.raises(DataError, match=r"lw\.Part\(dataset, range\(0, 2\)\) is a part of it"):
+            dataset[:2]
+        with pytest.raises(DataError, match=r"range\(3, -1, -2\)"):
+            dataset[::-2]
 
 
 # ---- splits --------------------------------------------------------------------------------------------------------

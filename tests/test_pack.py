@@ -275,6 +275,12 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         lw.pack(list(range(4)), tmp_path / "y.pack")
 
 
+def test_a_pack_is_not_packed_again(raw: lw.Packed, tmp_path: Path) -> None:
+    for again in (raw, lw.Part(raw, [2, 1])):
+        with pytest.raises(ConfigError, match="are in no files of their own: pack what it was made from"):
+            lw.pack(again, tmp_path / "y.pack", size=32)
+
+
 def test_a_killed_pack_goes_on(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
     """Killed again and again, at any instant; no record is lost that was flushed, and the end is the same file."""
     path, attempts, grown = tmp_path / "x.pack", 0, []

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .._errors import DataError
 from ._folds import hold_out
+from ._part import one
 from ._picture import EXTENSIONS, open_picture
 from ._strings import Paths
 from ._walk import inside, is_hidden, walk
@@ -19,6 +20,8 @@ SPLITS = {
     "val": ("val", "validation", "valid", "dev"),
     "test": ("test", "testing"),
 }
+
+
 class ImageFolder:
     """Pictures labelled by the folder they lie in, as a map-style dataset of (RGB picture, class index).
 
@@ -86,7 +89,7 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return self._samples[index]
+        return self._samples[one(self, index)]
 
     def undecoded(self, index: int) -> tuple[Any, int]:
         """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows.

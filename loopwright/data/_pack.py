@@ -126,6 +126,8 @@ class _Packing:
     def __init__(self, source: Any, recipe: Recipe) -> None:
         self._recipe = recipe
         samples = [source.undecoded(index) for index in range(len(source))]
+        if samples and not isinstance(samples[0][0], str | os.PathLike):
+            raise ConfigError(f"the pictures of {source!r} are in no files of their own: pack what it was made from")
         self.paths: list[Any] = [os.path.abspath(path) for path, _ in samples]
         self._targets = _stacked([target for _, target in samples])
         skip = getattr(source, "on_error", "raise") == "skip"
@@ -300,7 +302,9 @@ def _stat(path: str, skip: bool) -> tuple[int, int]:
     except OSError as error:
         if skip:
             return -1, -1
-        raise DataError(f"{path}: {'no such picture' if isinstance(error, FileNotFoundError) else error.strerror}") from None
+        raise DataError(
+            f"{path}: {'no such picture' if isinstance(error, FileNotFoundError) else error.strerror}"
+        ) from None
     return found.st_size, found.st_mtime_ns
 
 
