@@ -1,17 +1,20 @@
 """Laws of ``ImageFolder``: the usual names of splits, classes from training, hold-outs that are seeded and complete."""
 
+import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loopwright import demo_photos, open_picture
+from loopwright import Cached, Part, demo_photos, inspect_data, open_picture, pack
 from loopwright._errors import DataError
-from loopwright.data import _folder
 from loopwright.data._folder import ImageFolder
 
 
@@ -49,9 +52,9 @@ def test_classes_and_pictures_are_sorted_whatever_order_the_disk_gives(
     forward = ImageFolder(tmp_path)
     assert forward.classes == ["B", "a", "b", "c"]
     assert names(forward) == ["B/0.png", "a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/2.png", "c/0.png"]
-    walk, iterdir = _folder.os.walk, Path.iterdir
-    monkeypatch.setattr(_folder.os, "walk", lambda top: ((w, d, f[::-1]) for w, d, f in walk(top)))
-    monkeypatch.setattr(Path, "iterdir", lambda self: iter([*iterdir(self)][::-1]))
+    walk, listdir = os.walk, os.listdir
+    monkeypatch.setattr(os, "walk", lambda top, **options: ((w, d, f[::-1]) for w, d, f in walk(top, **options)))
+    monkeypatch.setattr(os, "listdir", lambda path: sorted(listdir(path))[::-1])
     assert names(ImageFolder(tmp_path)) == names(forward)
 
 
@@ -95,12 +98,66 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert ImageFolder(tmp_path / "root").counts() == {"cat": 2, "dog": 2}
 
 
+def test_links_to_folders_within_a_class_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "cats/3", "cats/more/1")
+    root = make(tmp_path / "root", "cat/1", "dog/1", "dog/old/1")
+    (root / "cat" / "link").symlink_to(tmp_path / "elsewhere" / "cats")
+    (root / "cat" / "back").symlink_to(root)
+    (root / "dog" / "old" / "back").symlink_to("..")
+    (tmp_path / "elsewhere" / "cats" / "round").symlink_to(root / "cat")
+    assert ImageFolder(root).counts() == {"cat": 5, "dog": 2}
+    told = inspect_data(root)
+    assert told.as_json()["pictures"] == {"": 7}
+    assert told.as_json()["passed_over"]["links that lead back"]["count"] == 3
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that anybody may read; pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_what_cannot_be_read_is_an_error_and_not_missing(public: Path) -> None:
+    """By anybody but root, whom nothing stops: so in a process that is somebody else."""
+    root = make(public / "root", "cat/1", "cat/more/1", "dog/1", "lost+found/1")
+    (root / "lost+found").chmod(0)
+    assert ImageFolder(root).classes == ["cat", "dog"]
+
+    def read(closed: Path | None) -> None:
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        if closed is None:
+            assert ImageFolder(root).classes == ["cat", "dog"]
+            return
+        with pytest.raises(DataError, match=f"{closed}: cannot be read .Permission denied.; allow it"):
+            ImageFolder(root)
+
+    for closed in (None, root / "cat" / "more", root / "dog", root):
+        if closed is not None:
+            closed.chmod(0)
+        assert os.waitpid(forked(lambda closed=closed: read(closed)), 0)[1] == 0
+        if closed is not None:
+            closed.chmod(0o755)
+    (root / "lost+found").chmod(0o755)
+
+
 def test_it_is_a_sequence(tmp_path: Path) -> None:
     folder = ImageFolder(make(tmp_path, "cat/2", "dog/1"))
     assert [label for _, label in folder] == [0, 0, 1]
     assert folder[-1][1] == 1
     with pytest.raises(IndexError):
         folder[3]
+
+
+def test_a_slice_says_how_to_have_a_part(tmp_path: Path) -> None:
+    folder = ImageFolder(make(tmp_path / "root", "cat/4"))
+    for dataset in (folder, Part(folder, range(4)), Cached(folder), pack(folder, tmp_path / "x.pack", progress=False)):
+        with pytest.raises(DataError, match=r"lw\.Part\(dataset, range\(0, 2\)\) is a part of it"):
+            dataset[:2]
+        with pytest.raises(DataError, match=r"range\(3, -1, -2\)"):
+            dataset[::-2]
 
 
 # ---- splits --------------------------------------------------------------------------------------------------------
@@ -291,6 +348,12 @@ def test_a_missing_relative_folder_shows_what_there_is(tmp_path: Path, monkeypat
         ImageFolder("fotos")
 
 
+def test_a_home_that_no_shell_put_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    with pytest.raises(DataError, match="~/photos: no such folder; .*give /home/someone/photos"):
+        ImageFolder("~/photos")
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     make(tmp_path, "1")
     with pytest.raises(DataError, match=r"0\.png: not a folder"):
@@ -321,6 +384,7 @@ def test_loose_pictures_are_told_to_be_loose(tmp_path: Path) -> None:
         ({"holdout": 0}, r"holdout must be a share between 0 and 1\. Found: 0"),
         ({"holdout": 1.0}, r"Found: 1\.0"),
         ({"on_error": "ignore"}, "on_error must be 'raise' or 'skip'"),
+        ({"classes": "cat"}, "classes= is a list of names. Found: 'cat'"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_given(uneven: Path, options: dict, message: str) -> None:

@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"trackers._apart"},
     {"trackers._mirrors", "data._turn", "data._jpeg_top", "data._jpeg_part", "data._crop_copy"},
     {"data._picture", "data._view", "data._slice", "data._jpeg", "data._normalize", "data._to_unit", "data._collate",
-     "data._order", "data._strings",
+     "data._order", "data._strings", "data._walk",
      "data._labels", "data._places", "data._parquet", "data._faults", "data._tar", "data._shard_names",
      "data._shuffle_buffer", "data._escaped", "data._duplicates", "data._size", "data._codec", "data._fingerprint",
      "data._inventory", "data._messages", "data._incidents", "data._npy",

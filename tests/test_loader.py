@@ -1,11 +1,13 @@
 """Laws of the Loader: a batch is a function of (seed, epoch, position), whoever makes it and whatever came before."""
 
+import copy
 import dataclasses
 import gc
 import itertools
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Subset, SubsetRandomSampler
 from torchvision.transforms import v2
 
 from loopwright import demo_photos
@@ -357,6 +359,17 @@ def test_an_iteration_that_is_only_held_disturbs_no_other(loaders: Any) -> None:
     assert [first, *values(held)] == values(loader.epoch_batches(0))
 
 
+@pytest.mark.parametrize("engine", ["ring", "threads", "processes", "here"])
+def test_a_copy_of_a_loader_that_was_read_has_workers_of_its_own(engine: Any, loaders: Any) -> None:
+    photos = ImageFolder(demo_photos(), split="val")
+    one = loaders(photos, 64, transform=CenterCrop(8), shuffle=True, engine=engine, workers=2)
+    expected = flat_epoch(one)
+    for other in (copy.deepcopy(one), copy.copy(one), pickle.loads(pickle.dumps(one))):
+        assert flat_epoch(other) == expected
+        other.close()
+    assert flat_epoch(one) == expected
+
+
 def test_workers_end_with_their_loader() -> None:
     before = set(multiprocessing.active_children())
     loader = Loader(range(40), 4, workers=2)
@@ -417,6 +430,32 @@ def sum_within(index: int) -> int:
 
 def test_a_loader_within_a_worker_reads_by_itself(loaders: Any) -> None:
     assert values(loaders(Made(4, sum_within), 4, workers=1)) == [[0, 1, 3, 6]]
+
+
+SPAWNED = """
+import multiprocessing, sys
+from loopwright import Loader, LoopwrightError
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    print(sum(len(batch) for batch in Loader(range(4), 2, workers=1, sample_transform=float)))
+    try:
+        list(Loader(range(4), 2, workers=1, sample_transform=lambda number: number))
+    except LoopwrightError as error:
+        print(error)
+"""
+
+
+def test_what_cannot_be_sent_to_a_spawned_worker_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "spawned.py").write_text(SPAWNED)
+    command = [sys.executable, "-W", "ignore", tmp_path / "spawned.py"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    samples, message = run.stdout.splitlines()
+    assert samples == "4"
+    assert message.startswith(
+        "worker processes are started by 'spawn' here, and what they work with cannot be sent there"
+    )
+    assert "lambda" in message and "set_start_method('fork')" in message
 
 
 # ---- samplers, weights, collate ------------------------------------------------------------------------------------
@@ -716,11 +755,36 @@ def test_a_sample_without_a_picture_says_what_to_do(sample: Any, loaders: Any) -
         ((range(10), 11), {"drop_last": True}, "batch_size 11 with drop_last leaves nothing of 10 samples"),
         ((range(10), 2), {"shuffle": True, "sampler": [1]}, "exclude each other"),
         ((range(10), 2), {"sampler": iter([1])}, r"needs len\(\)"),
+        ((range(10), 2), {"seed": 1.5}, "seed must be a whole number. Found: 1.5"),
+        ((range(10), 2), {"shuffle": "yes"}, "shuffle must be True or False. Found: 'yes'"),
+        ((range(10), 2), {"shuffle": None}, "shuffle must be True or False. Found: None"),
+        ((range(3), 2), {"weights": "abc"}, "weights must be one number a sample: could not"),
+        (("photos", 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads class folders"),
+        ((Path("photos"), 2), {}, r"Found: the path 'photos'; lw\.ImageFolder reads class folders"),
+        ((DataLoader([1, 2]), 2), {}, r"a DataLoader has no dataset\[index\]"),  # type: ignore[arg-type]
+        ((range(10), 2), {"transform": CenterCrop}, r"is the class CenterCrop: make one of it, CenterCrop\(\.\.\.\)"),
+        ((range(10), 2), {"transform": v2.ToImage}, "transform is the class ToImage"),
+        ((range(10), 2), {"transform": [CenterCrop(4)]}, r"must be a function .*lw\.Compose\(\[\.\.\.\]\) makes"),
+        ((range(10), 2), {"collate": "list"}, "collate must be a function or None. Found: 'list'"),
+        ((range(10), 2), {"normalize": "imagenet"}, "normalize must be a function or None. Found: 'imagenet'"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_given(arguments: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(LoopwrightError, match=message):
         Loader(*arguments, **({"workers": 0} | options))
+
+
+def test_numbers_of_numpy_are_numbers_and_classes_are_functions(loaders: Any) -> None:
+    made = loaders(range(10), np.int64(4), workers=np.int64(0), seed=np.int64(3), shuffle=np.True_, collate=list)
+    assert list(made) == list(loaders(range(10), 4, seed=3, shuffle=True, collate=list))
+    assert json.dumps(made.state_dict())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_arrays_that_look_into_pictures_are_samples_too(workers: int, loaders: Any) -> None:
+    """As the functions of albumentations give them; torch warns of such, and warnings are errors here."""
+    made = loaders(Made(3, picture), 1, transform=lambda picture: np.asarray(picture)[:2, :2], workers=workers)
+    assert [batch.shape for batch in made] == [(1, 2, 2, 3)] * 3
 
 
 def test_a_sampler_beyond_the_dataset_is_refused(loaders: Any) -> None:

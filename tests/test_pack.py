@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import time
@@ -18,7 +19,7 @@ from PIL import Image
 import loopwright as lw
 from loopwright import cli
 from loopwright._errors import ConfigError, DataError
-from loopwright.data._pack_file import PackReader, PackWriter, checksum
+from loopwright.data._pack_file import PackReader, PackWriter, checksum, sole_writer
 from loopwright.data._recipe import Recipe
 from loopwright.data._view import lines, lines_of_parts
 
@@ -157,7 +158,8 @@ def test_a_recipe_shrinks_and_never_enlarges(sides: tuple[int, int]) -> None:
     ("arguments", "message"),
     [
         ({"size": 0}, "size must be a whole number"), ({"crop": True}, "crop=True needs the size"),
-        ({"format": "png"}, "format must be 'raw' or 'jpeg'"), ({"quality": 0}, "quality must be 1 to 100"),
+        ({"format": "png"}, "format must be 'raw' or 'jpeg'"), ({"quality": 0}, "quality must be a whole number, 1 to 100"),
+        ({"quality": "90"}, "Found: '90'"), ({"workers": 0}, "workers must be a whole number, 1 or more, or None. Found: 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_recipe_is_refused(photos: lw.ImageFolder, tmp_path: Path, arguments: dict, message: str) -> None:
@@ -273,6 +275,12 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         lw.pack(list(range(4)), tmp_path / "y.pack")
 
 
+def test_a_pack_is_not_packed_again(raw: lw.Packed, tmp_path: Path) -> None:
+    for again in (raw, lw.Part(raw, [2, 1])):
+        with pytest.raises(ConfigError, match="are in no files of their own: pack what it was made from"):
+            lw.pack(again, tmp_path / "y.pack", size=32)
+
+
 def test_a_killed_pack_goes_on(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
     """Killed again and again, at any instant; no record is lost that was flushed, and the end is the same file."""
     path, attempts, grown = tmp_path / "x.pack", 0, []
@@ -301,6 +309,64 @@ def test_a_pack_that_failed_goes_on_where_it_was(photos: lw.ImageFolder, tmp_pat
     folder.paths[8].write_bytes(good)
     assert len(lw.pack(folder, tmp_path / "x.pack", progress=False)) == 12
     assert stat.st_size != folder.paths[8].stat().st_size  # so it began anew: the source is another
+
+
+def test_several_that_pack_to_one_place_make_one_pack(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
+    """As the ranks of one script do: one packs, the others wait for it and open what it made."""
+    path = tmp_path / "x.pack"
+    children = [forked(lambda: lw.pack(photos, path, workers=1, progress=False).verify()) for _ in range(3)]
+    time.sleep(0.1)
+    os.kill(children[0], signal.SIGKILL)  # whoever that was: the next one goes on
+    assert [os.waitpid(child, 0)[1] for child in children][1:] == [0, 0]
+    assert path.read_bytes() == raw.path.read_bytes()
+    assert os.listdir(tmp_path) == ["x.pack"]
+
+
+def test_what_is_being_packed_is_left_alone(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
+    """Opening a pack tidies up behind a writer that was killed, not behind one that writes."""
+    path = Path(shutil.copy(raw.path, tmp_path))
+    with sole_writer(path, None), PackWriter(path, {"a": 1}) as writer:
+        writer.add(0, np.arange(9, dtype=np.uint8), 3, 3)
+        with pytest.raises(BlockingIOError), sole_writer(path, None):
+            pass
+        lw.pack(photos, path, progress=False)
+        assert len(os.listdir(tmp_path)) == 3
+    lw.pack(photos, path, progress=False)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_full_disk_is_said_and_packing_goes_on(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
+    path = tmp_path / "x.pack"
+
+    def pack_within(most: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # a file that grows beyond it is an OSError
+        with pytest.raises(DataError, match=r"x\.pack cannot be written \(File too large\): give another place"):
+            lw.pack(photos, path, progress=False)
+
+    half = raw.path.stat().st_size // 2
+    assert os.waitpid(forked(lambda: pack_within(half)), 0)[1] == 0
+    assert (tmp_path / "x.pack.part").stat().st_size > half * 0.9
+    assert lw.pack(photos, path, progress=False).verify() == []
+    assert path.read_bytes() == raw.path.read_bytes()
+
+
+def test_where_no_pack_can_be_is_said_before_packing(photos: lw.ImageFolder, raw: lw.Packed, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/x\.pack cannot be written .*give another place"):
+        lw.pack(photos, tmp_path / "file" / "x.pack", progress=False)
+    with pytest.raises(ConfigError, match=r"is a folder: give the file a name in it, such as .*/train\.pack"):
+        lw.pack(photos, tmp_path, overwrite=True, progress=False)
+    with pytest.raises(DataError, match=r"a folder, not a pack; it has packs, give one: val\.pack"):
+        lw.Packed(raw.path.parent)
+
+
+def test_what_is_gone_is_left_out_and_listed(photos: lw.ImageFolder, tmp_path: Path) -> None:
+    few(tmp_path / "few", photos)
+    folder = lw.ImageFolder(tmp_path / "few", on_error="skip")
+    folder.paths[5].unlink()
+    packed = lw.pack(folder, tmp_path / "x.pack", progress=False)
+    assert (len(packed), packed.skipped) == (11, [f"{folder.paths[5]}: no such picture"])
+    assert len(lw.pack(folder, tmp_path / "x.pack", progress=False)) == 11
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -271,3 +271,41 @@ def test_a_resumed_run_reads_on_with_another_engine(photos: lw.ImageFolder, tmp_
     with pytest.raises(KeyboardInterrupt):
         life(tmp_path / "cut", "ring", die_at=7)
     assert life(tmp_path / "cut", "threads") == whole[6:]
+
+
+# ---- processes that the user forks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["ring", "threads", "processes"])
+def test_a_forked_process_reads_by_itself(photos: lw.ImageFolder, engine: str) -> None:
+    """Workers serve the process that began them: a child that iterates, too, has its own, and disturbs nobody."""
+    made, expected = loader(photos, engine), list(loader(photos, "here", 0).epoch_batches(1))
+    list(made.epoch_batches(0))  # so there are workers that wait
+
+    def read() -> None:
+        assert same(list(made.epoch_batches(1)), expected)
+        made.close()
+
+    child = forked(read)
+    assert same(list(made.epoch_batches(1)), expected)
+    assert os.waitpid(child, 0)[1] == 0
+    assert same(list(made.epoch_batches(1)), expected)
+    assert made.incidents == []
+    made.close()
+
+
+@pytest.mark.parametrize("engine", ["ring", "threads", "processes"])
+def test_an_iteration_goes_on_in_one_process_only(photos: lw.ImageFolder, engine: str) -> None:
+    """What a child does with its copy of an iteration is an error there, and no matter here."""
+    made, expected = loader(photos, engine), list(loader(photos, "here", 0).epoch_batches(1))
+    batches = made.epoch_batches(1)
+    first = next(batches)
+
+    def go_on() -> None:
+        with pytest.raises(DataError, match="forked from it: iterate over the loader anew here"):
+            next(batches)
+
+    children = [forked(go_on), forked(batches.close)]  # type: ignore[attr-defined] - a generator
+    assert same([first, *batches], expected)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    made.close()

@@ -17,6 +17,7 @@ from .._seed import preserved_rng, seed_globals
 from ._arena import Arena, Parts
 from ._codec import decode, encode
 from ._fingerprint import fingerprint, source_files
+from ._part import one
 from ._picture import open_picture, read_file
 from ._shelf import Shelf, Stamp
 from ._size import parse_size, shown_size
@@ -163,7 +164,7 @@ class Cached:
         return f"Cached({self.dataset!r}, {str(self.where)!r}, limit={shown_size(self.limit)!r}, what={self.what!r})"
 
     def _within(self, index: int) -> int:
-        number = operator.index(index)
+        number = operator.index(one(self, index))
         if not -len(self) <= number < len(self):
             raise IndexError(f"index {number} of {len(self)} samples")
         return number % len(self)

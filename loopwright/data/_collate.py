@@ -46,7 +46,12 @@ def _stack(samples: Sequence[Any]) -> Tensor:
     if isinstance(samples[0], Image.Image):
         return _stack_pictures(samples)
     _check_shapes([tuple(sample.shape) for sample in samples])
-    return default_collate(list(samples))
+    return default_collate([_writable(sample) for sample in samples])
+
+
+def _writable(sample: Any) -> Any:
+    """torch takes no array that must not be written to, such as ``np.asarray(picture)``, without a warning."""
+    return sample.copy() if isinstance(sample, np.ndarray) and not sample.flags.writeable else sample
 
 
 def _stack_pictures(pictures: Sequence[Image.Image]) -> Tensor:

@@ -6,6 +6,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -58,6 +59,18 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def in_one_process(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches. Its copy in a process that is forked meanwhile is an error: who fills them is the parent's."""
+    owner = os.getpid()
+    for batch in batches:
+        yield batch
+        if os.getpid() != owner:
+            raise DataError(
+                f"this iteration was begun in process {owner}, and this is process {os.getpid()}, forked from it: iterate "
+                "over the loader anew here, epoch_batches(epoch, start=...) from any place on"
+            )
+
+
 class WorkerProcesses:
     """Makes batches ahead of use in teams of worker processes, which live until ``close``.
 
@@ -69,19 +82,18 @@ class WorkerProcesses:
     def __init__(self, samples: Samples, workers: int, incidents: Incidents) -> None:
         self._samples, self._workers, self._incidents = samples, workers, incidents
         self._idle: list[_Team] = []
+        self._owner = os.getpid()
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         done, ends = 0, 0  # batches handed out, and teams that ended at the one behind them
         while done < len(keys):
             team = self._idle.pop() if self._idle else _Team(self._samples, self._workers)
             try:
-                for batch in team.batches(keys.after(done)):
+                for batch in in_one_process(team.batches(keys.after(done))):
                     done, ends = done + 1, 0
                     yield batch
-            except (
-                GeneratorExit
-            ):  # the loop was left early; the team drops what it has read ahead when it is next asked
-                self._keep(team)
+            except (GeneratorExit, DataError):  # the loop was left early, or this is another process
+                self._keep(team)  # which drops what it has read ahead when it is next asked
                 raise
             except (RuntimeError, OSError, EOFError) as error:  # torch's word for it, or that of the pipe that broke
                 failure = f"{type(error).__name__}: {error}"
@@ -106,8 +118,11 @@ class WorkerProcesses:
         )
 
     def _keep(self, team: "_Team") -> None:
-        """Keep a team for the next iteration; not with a dead worker, who does not come back."""
-        if told := team.ends():
+        """Keep a team for the next iteration; not with a dead worker, who does not come back.
+
+        In a process that was forked meanwhile it is the parent's, and torch would end it where it is let go.
+        """
+        if os.getpid() == self._owner and (told := team.ends()):
             self._incidents.told.extend(told)
         else:
             self._idle.append(team)
@@ -137,7 +152,7 @@ class _Team:
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         self._keys.keys = keys
-        batches = iter(self._loader)
+        batches = self._begun()
         _tell_of_deaths_here(batches)
         looks, seen = 0, self._places()
         while True:
@@ -155,6 +170,18 @@ class _Team:
                 continue
             looks, seen = 0, self._places()
             yield batch
+
+    def _begun(self) -> Iterator[LoadedBatch | LoadFailure]:
+        try:
+            return iter(self._loader)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            if (method := multiprocessing.get_start_method()) == "fork":
+                raise
+            raise DataError(
+                f"worker processes are started by {method!r} here, and what they work with cannot be sent there ({error}). "
+                "Give functions that a module has by their names, not lambdas, or call "
+                "multiprocessing.set_start_method('fork') at the start, or use workers=0"
+            ) from error
 
     def _places(self) -> list[tuple[int, int]]:
         return [(post.task, post.place) for post in self._posts]

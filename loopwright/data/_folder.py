@@ -10,8 +10,10 @@ from PIL import Image
 
 from .._errors import DataError
 from ._folds import hold_out
+from ._part import one
 from ._picture import EXTENSIONS, open_picture
 from ._strings import Paths
+from ._walk import inside, is_hidden, walk
 
 SPLITS = {
     "train": ("train", "training"),
@@ -36,8 +38,11 @@ class ImageFolder:
             same bits. ``folder.cached.report()`` says how many are kept.
         cache_limit: most bytes that this takes.
 
+    Links to files and folders are followed. Hidden ones are passed over, and so is a class folder without pictures.
+
     Raises:
-        DataError: the folder is missing or has no pictures, or the splits do not have the same classes.
+        DataError: the folder is missing or has no pictures, one in it cannot be read, or the splits do not have the same
+            classes.
 
     >>> from loopwright import demo_photos
     >>> train = ImageFolder(demo_photos(), split="train")
@@ -59,6 +64,8 @@ class ImageFolder:
         cache_limit: int | str = "4 GiB",
     ) -> None:
         self.root, self.split, self.on_error = Path(root), split, on_error
+        if isinstance(classes, str):
+            raise DataError(f"classes= is a list of names. Found: {classes!r}")
         self._given = list(classes) if classes is not None else []
         self._check(holdout)
         folder, sibling = self._locate(split)
@@ -82,7 +89,7 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return self._samples[index]
+        return self._samples[one(self, index)]
 
     def undecoded(self, index: int) -> tuple[Any, int]:
         """The sample with the file in place of the picture: a ``Loader`` decodes no more of it than its transform shows.
@@ -114,10 +121,9 @@ class ImageFolder:
             raise DataError(f"classes= has names more than once: {', '.join(twice)}")
         if self.on_error not in ("raise", "skip"):
             raise DataError(f"on_error must be 'raise' or 'skip'. Found: {self.on_error!r}")
-        if not self.root.is_dir():
-            raise DataError(
-                f"{self.root}: {'not a folder' if self.root.exists() else 'no such folder'}{_nearby(self.root)}"
-            )
+        if not os.path.isdir(self.root):
+            what = "not a folder" if os.path.exists(self.root) else "no such folder"
+            raise DataError(f"{self.root}: {what}{_nearby(self.root)}")
 
     def _locate(self, split: str | None) -> tuple[Path, Path | None]:
         """The folder of class folders, and the training folder beside it that decides the classes."""
@@ -199,21 +205,21 @@ class _Plain:
 
 
 def _split_folder(root: Path, split: str, classes: Collection[str] = ()) -> Path | None:
-    folders = (path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in classes)
+    folders = (root / name for name in inside(root) if name not in classes and os.path.isdir(root / name))
     names = {path.name.lower(): path for path in folders}
     return next((names[name] for name in SPLITS[split] if name in names), None)
 
 
 def _scan(folder: Path) -> dict[str, list[Path]]:
     """Class names to their pictures, sorted; a class folder may hold folders. Hidden files are passed over."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            pictures = sorted(_pictures(path))
+    names, found = inside(folder), {}
+    for name in names:
+        if not is_hidden(name) and os.path.isdir(folder / name):
+            pictures = sorted(_pictures(folder / name))
             if pictures:
-                found[path.name] = pictures
+                found[name] = pictures
     if not found:
-        loose = next((True for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS), False)
+        loose = any(os.path.splitext(name)[1].lower() in EXTENSIONS for name in names)
         hint = "its pictures lie in no class folder" if loose else "expected FOLDER/CLASS/PICTURE.jpg"
         raise DataError(f"{folder} has no pictures in class folders: {hint} ({', '.join(sorted(EXTENSIONS))})")
     return found
@@ -221,8 +227,8 @@ def _scan(folder: Path) -> dict[str, list[Path]]:
 
 def _pictures(folder: Path) -> list[Path]:
     found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for where, folders, files, _ in walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
         found += [
             Path(where, name)
             for name in files
@@ -232,6 +238,11 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _nearby(path: Path) -> str:
-    parent = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
-    inside = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))[:8]
-    return f"; {parent} holds: {', '.join(inside) or 'no folders'}"
+    if str(path).startswith("~"):
+        return f"; no shell has put a home for the ~: give {path.expanduser()}"
+    parent = next((p for p in path.absolute().parents if os.path.isdir(p)), Path("/"))
+    try:
+        names = [name for name in inside(parent) if not is_hidden(name) and os.path.isdir(parent / name)]
+    except DataError as error:
+        return f"; {error}"
+    return f"; {parent} holds: {', '.join(names[:8]) or 'no folders'}"

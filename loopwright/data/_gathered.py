@@ -17,6 +17,7 @@ from ._picture import EXTENSIONS, open_picture
 from ._rows import FORMATS, is_delimited
 from ._strings import Strings
 from ._undecoded import PictureFile
+from ._walk import is_hidden, walk
 
 _PATTERN = "*?["
 _NAMED = 5  # sources that a message names
@@ -119,12 +120,8 @@ class Gathered:
 
     def _of_folder(self, folder: str) -> list[str]:
         found, strays = [], []
-
-        def note(error: OSError) -> None:
-            raise DataError(f"{error.filename}: cannot be read ({error.strerror})")
-
-        for where, folders, files in os.walk(folder, onerror=note):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for where, folders, files, _ in walk(folder):
+            folders[:] = [name for name in folders if not is_hidden(name)]
             for name in sorted(files):
                 is_picture = os.path.splitext(name)[1].lower() in EXTENSIONS
                 if not name.startswith("."):

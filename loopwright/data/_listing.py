@@ -21,6 +21,7 @@ from ._picture import EXTENSIONS, read_file
 from ._places import faults_of
 from ._rows import FORMATS, Rows, as_text, read_rows
 from ._targets import is_empty
+from ._walk import is_hidden, walk
 
 SUFFIX = ".pack"
 _SNIFFED = 1000  # files of no known extension that are looked into
@@ -136,7 +137,7 @@ class _Walk:
 
     def folders(self, folder: Path) -> list[str]:
         try:
-            return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+            return sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
         except OSError as error:
             raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
 
@@ -169,21 +170,20 @@ class _Walk:
         for name in sorted(os.listdir(folder)):
             path = os.path.join(folder, name)
             if os.path.isdir(path):
-                if name.startswith("."):
+                if is_hidden(name):
                     self._pass_over("hidden folders", self._below(path))
             elif self._is_taken(path, name):
                 found.append(path)
         return found
 
     def _pictures(self, folder: Path) -> Iterator[str]:
-        for where, folders, files in os.walk(folder, onerror=self._unreadable):
-            for name in sorted(folders):
-                path = os.path.join(where, name)
-                if name.startswith("."):
-                    self._pass_over("hidden folders", self._below(path))
-                elif os.path.islink(path):
-                    self._pass_over("links to folders", self._below(path))
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for where, folders, files, back in walk(folder, self._unreadable):
+            for name in back:
+                self._pass_over("links that lead back", self._below(os.path.join(where, name)))
+            for name in folders:
+                if is_hidden(name):
+                    self._pass_over("hidden folders", self._below(os.path.join(where, name)))
+            folders[:] = [name for name in folders if not is_hidden(name)]
             for name in sorted(files):
                 path = os.path.join(where, name)
                 if self._is_taken(path, name):

@@ -1,7 +1,11 @@
 """``Loader``: batches of a dataset, each a pure function of (seed, epoch, position). An engine makes them."""
 
+import operator
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import torch
 
 from .._errors import CheckpointError, ConfigError, DataError
 from ._choice import NAMES, EngineName, choose_engine, default_workers
@@ -14,6 +18,10 @@ from ._order import Order
 from ._samples import BatchKeys, LoadedBatch, LoadFailure, Samples
 from ._slice import WHOLE, Slice
 from ._source import OwnLoader, Source
+from ._transforms import Transform
+
+#: Engines of processes that this one was forked from. They are kept, because torch ends workers when theirs is let go.
+_inherited: list[Engine] = []
 
 
 class Loader(OwnLoader):
@@ -77,17 +85,22 @@ class Loader(OwnLoader):
         on_error: str | None = None,
         engine: EngineName = "auto",
     ) -> None:
-        self.dataset, self.batch_size, self.drop_last, self.seed = dataset, batch_size, drop_last, seed
+        self.dataset, self.drop_last = dataset, drop_last
+        self.batch_size, self.seed = _whole("batch_size", batch_size, 1), None if seed is None else _whole("seed", seed)
         self.normalize = NormalizeRoles(normalize) if isinstance(normalize, Mapping) else normalize
         self.skipped: list[str] = []
         self._incidents = Incidents()
         on_error = str(on_error or getattr(dataset, "on_error", "raise"))
+        _check_callables(
+            transform=transform, sample_transform=sample_transform, collate=collate, normalize=self.normalize
+        )
         self._order = Order(_length(dataset), shuffle=shuffle, weights=weights, sampler=sampler)
         self._samples = Samples(dataset, transform, sample_transform, collate or default_collate, on_error == "skip")
-        self.workers = default_workers(self._samples) if workers is None else workers
+        self.workers = default_workers(self._samples) if workers is None else _whole("workers", workers, 0)
         self._engine_name: EngineName = engine
         self._check(on_error)
         self._engine: Engine | None = None
+        self._owner = 0  # the process whose engine it is
         self._why = ""
         self.epoch = 0
         self._drawn = 0  # samples of this epoch's order that were handed out
@@ -190,14 +203,26 @@ class Loader(OwnLoader):
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones."""
+        self._leave_inherited()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_engine": None}  # a copy, here or in another process, has its own
+
     def _begun(self) -> Engine:
+        self._leave_inherited()
         if self._engine is None:
             self._engine, self._why = choose_engine(self._samples, self.workers, self._engine_name, self._incidents)
+            self._owner = os.getpid()
         return self._engine
+
+    def _leave_inherited(self) -> None:
+        """In a process that was forked since: have nothing to do with its parent's workers, who would serve both."""
+        if self._engine is not None and self._owner != os.getpid():
+            _inherited.append(self._engine)
+            self._engine = None
 
     def _begin(self) -> tuple[int, int]:
         """The epoch of an iteration that begins now, and the place in it."""
@@ -215,10 +240,6 @@ class Loader(OwnLoader):
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     def _check(self, on_error: str) -> None:
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ConfigError(f"batch_size must be a whole number, 1 or more. Found: {self.batch_size!r}")
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise ConfigError(f"workers must be a whole number, 0 or more. Found: {self.workers!r}")
         if self._engine_name not in NAMES:
             raise ConfigError(f"engine must be one of {', '.join(map(repr, NAMES))}. Found: {self._engine_name!r}")
         if on_error not in ("raise", "skip"):
@@ -236,10 +257,39 @@ class Loader(OwnLoader):
 
 
 def _length(dataset: Any) -> int:
-    try:
-        return len(dataset)
-    except TypeError:
+    if isinstance(dataset, str | os.PathLike):
         raise DataError(
-            f"a {type(dataset).__name__} has no len(): Loader takes map-style datasets (len and dataset[index]); "
-            "run.batches takes any iterable as it is"
-        ) from None
+            f"a Loader is given a dataset. Found: the path {str(dataset)!r}; lw.ImageFolder reads class folders, "
+            "lw.Table a table, lw.Packed a pack"
+        )
+    try:
+        count = len(dataset)
+    except TypeError:
+        count = None
+    if count is None or not hasattr(dataset, "__getitem__"):
+        raise DataError(
+            f"a {type(dataset).__name__} has no {'len()' if count is None else 'dataset[index]'}: Loader takes map-style "
+            "datasets (len and dataset[index]); run.batches takes any iterable as it is"
+        )
+    return count
+
+
+def _whole(name: str, value: Any, least: int | None = None) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        what = "a whole number" if least is None else f"a whole number, {least} or more"
+        raise ConfigError(f"{name} must be {what}. Found: {value!r}")
+    return number
+
+
+def _check_callables(**given: Any) -> None:
+    """What is a slip of the pen is said at the start, not by a worker in the middle of a batch."""
+    for name, value in given.items():
+        if isinstance(value, type) and issubclass(value, Transform | torch.nn.Module):
+            raise ConfigError(f"{name} is the class {value.__name__}: make one of it, {value.__name__}(...)")
+        if value is not None and not callable(value):
+            hint = ". lw.Compose([...]) makes one of several" if isinstance(value, list | tuple) else ""
+            raise ConfigError(f"{name} must be a function or None. Found: {value!r}{hint}")

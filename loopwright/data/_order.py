@@ -17,7 +17,9 @@ class Order:
     def __init__(
         self, count: int, *, shuffle: bool, weights: Sequence[float] | None, sampler: Iterable[int] | None
     ) -> None:
-        if shuffle + (weights is not None) + (sampler is not None) > 1:
+        if shuffle not in (True, False):
+            raise ConfigError(f"shuffle must be True or False. Found: {shuffle!r}")
+        if bool(shuffle) + (weights is not None) + (sampler is not None) > 1:
             raise ConfigError("shuffle, weights and sampler exclude each other: each decides the order by itself")
         if sampler is not None and not hasattr(sampler, "__len__"):
             raise ConfigError(f"a sampler needs len(), a {type(sampler).__name__} has none: give a list of indices")
@@ -55,7 +57,10 @@ class Order:
 
 
 def _checked_weights(weights: Sequence[float], count: int) -> np.ndarray:
-    values = np.asarray(weights, dtype=np.float64)
+    try:
+        values = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"weights must be one number a sample: {error}") from None
     if values.shape != (count,):
         raise ConfigError(f"weights must be one number a sample: {count}. Found: {values.shape}")
     if count and not (np.isfinite(values).all() and values.min() >= 0 and values.sum() > 0):

@@ -16,10 +16,10 @@ import numpy as np
 
 from .._cores import cores
 from .._errors import ConfigError, DataError
-from .._progress import bar, choose_screen, seconds_text
+from .._progress import Screen, bar, choose_screen, seconds_text
 from ._folder import ImageFolder
 from ._open import SUFFIX, open_data
-from ._pack_file import PackWriter, tidy
+from ._pack_file import PackWriter, sole_writer, tidy
 from ._packed import Packed
 from ._packed_pairs import FORMAT, PackedPairs, pair_record, role_facts
 from ._recipe import Recipe
@@ -67,18 +67,26 @@ def pack(
     Raises:
         DataError: a picture cannot be read (the dataset's ``on_error="skip"`` leaves it out), or there is another pack.
     """
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a folder: give the file a name in it, such as {Path(path, 'train' + SUFFIX)}")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError(f"workers must be a whole number, 1 or more, or None. Found: {workers!r}")
     source = ImageFolder(dataset) if isinstance(dataset, str | Path) else dataset
     pairs = hasattr(source, "roles") and hasattr(source, "files")
     if not pairs and not hasattr(source, "undecoded"):
         raise ConfigError(f"a {type(source).__name__} has no files to pack; lw.Cached keeps the samples of any dataset")
     recipe, target = Recipe(size, crop, format, quality), Path(path)
     packing = _PairPacking(source, recipe) if pairs else _Packing(source, recipe)
-    if target.exists() and not overwrite and packing.is_made(target):
+    if not overwrite and packing.is_made(target):
         tidy(target)
         return PackedPairs(target) if pairs else Packed(target)
-    with PackWriter(target, packing.facts) as writer:
-        _fill(writer, packing, workers or cores(), progress)
-        writer.finish(*packing.contents())
+    screen = choose_screen(progress, sys.stdout)
+    with _naming(target), sole_writer(target, lambda: screen.draw([f"pack: another process writes {target}; waiting"])):
+        if overwrite or not packing.is_made(target):  # by now: another may have done it
+            with PackWriter(target, packing.facts) as writer:
+                _fill(writer, packing, workers or cores(), screen)
+                writer.finish(*packing.contents())
+    screen.erase()
     return PackedPairs(target) if pairs else Packed(target, check_source=False)
 
 
@@ -118,9 +126,12 @@ class _Packing:
     def __init__(self, source: Any, recipe: Recipe) -> None:
         self._recipe = recipe
         samples = [source.undecoded(index) for index in range(len(source))]
+        if samples and not isinstance(samples[0][0], str | os.PathLike):
+            raise ConfigError(f"the pictures of {source!r} are in no files of their own: pack what it was made from")
         self.paths: list[Any] = [os.path.abspath(path) for path, _ in samples]
         self._targets = _stacked([target for _, target in samples])
-        self._stats = np.array([_stat(path) for path in self.paths], np.int64).reshape(-1, 2)
+        skip = getattr(source, "on_error", "raise") == "skip"
+        self._stats = np.array([_stat(path, skip) for path in self.paths], np.int64).reshape(-1, 2)
         self._root, self._names = _below_one(self.paths)
         self._left_out: dict[int, str] = {}
         self.facts = {
@@ -131,7 +142,9 @@ class _Packing:
         }
 
     def is_made(self, path: Path) -> bool:
-        """Whether a pack is this one; ``DataError`` says what it differs in."""
+        """Whether there is a pack, and it is this one; ``DataError`` says what it differs in."""
+        if not os.path.exists(path):
+            return False
         try:
             made = self._opened(path)
         except DataError as error:
@@ -201,8 +214,9 @@ class _PairPacking(_Packing):
         self._left_out: dict[int, str] = {}
         files = [source.files(index) for index in self.paths]
         self._names = [source.name_of(index) for index in self.paths]
+        skip = source.on_error == "skip"
         places = [[os.path.abspath(path) for path in sample.values()] for sample in files]
-        self._stats = np.array([[_stat(path) for path in sample] for sample in places], np.int64)
+        self._stats = np.array([[_stat(path, skip) for path in sample] for sample in places], np.int64)
         named = [f"{role}\0{path}" for sample in places for role, path in zip(source.roles, sample, strict=True)]
         below = [_below_one(paths)[1] for paths in zip(*places, strict=True)]
         self.facts = {
@@ -234,9 +248,22 @@ class _PairPacking(_Packing):
         return arrays, {**self.facts, "names": names, "skipped": skipped}
 
 
-def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | None) -> None:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What keeps a pack from being written becomes a ``DataError`` that names it."""
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise DataError(
+            f"{path} cannot be written ({place}{error.strerror}): give another place, or see to this one and pack again. "
+            "What was packed until now is kept beside it, and goes on there"
+        ) from error
+
+
+def _fill(writer: PackWriter, packing: _Packing, workers: int, screen: Screen) -> None:
     """Add the records that are missing, in their order."""
-    screen, total = choose_screen(progress, sys.stdout), len(packing.paths)
+    total = len(packing.paths)
     begun = packing.go_behind([entry[-1] for entry in writer.index])
     began = drawn = time.perf_counter()
     for index, made in _made(packing, begun, workers):
@@ -251,7 +278,6 @@ def _fill(writer: PackWriter, packing: _Packing, workers: int, progress: bool | 
             drawn, done, rate = now, index + 1, (index + 1 - begun) / (now - began)
             left = seconds_text((total - done) / rate)
             screen.draw([f"pack {bar(done, total)} {done}/{total}  {rate:.0f} pictures/s  {left} left"])
-    screen.erase()
 
 
 def _made(packing: _Packing, start: int, workers: int) -> Iterator[tuple[int, Record | str]]:
@@ -288,11 +314,16 @@ def _as_read(roles: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {key: value for key, value in facts.items() if key != "folder"} for name, facts in roles.items()}
 
 
-def _stat(path: str) -> tuple[int, int]:
+def _stat(path: str, skip: bool) -> tuple[int, int]:
+    """Size and time of a file; of one that is gone nothing, where such are left out."""
     try:
         found = os.stat(path)
-    except OSError:
-        raise DataError(f"{path}: no such picture") from None
+    except OSError as error:
+        if skip:
+            return -1, -1
+        raise DataError(
+            f"{path}: {'no such picture' if isinstance(error, FileNotFoundError) else error.strerror}"
+        ) from None
     return found.st_size, found.st_mtime_ns
 
 

@@ -6,15 +6,18 @@
     ...     facts: JSON, which also says where the arrays are
     end     trailer: where the facts are, their checksum, magic
 
-What is being written is ``PATH.part`` beside a journal of its finished records, so an interrupted pack goes on.
+What is being written is ``PATH.part`` beside a journal of its finished records, so an interrupted pack goes on. Who writes
+holds a lock on the journal, which the system opens when that process ends.
 """
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -49,8 +52,56 @@ def checksum(data: np.ndarray) -> int:
     return (int(total) + int.from_bytes(flat[words.size * 8 :].tobytes(), "little") + flat.size) % 2**64
 
 
+@contextlib.contextmanager
+def sole_writer(path: Path, wait: Callable[[], None] | None) -> Iterator[None]:
+    """Have the place of a pack to oneself, among all threads of all processes. Who dies gives it back.
+
+    Args:
+        wait: called before waiting for another; None: not to wait.
+
+    Raises:
+        BlockingIOError: another has it, and there is no waiting.
+        OSError: there can be no file.
+    """
+    _, journal = _beside(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _locked(journal, wait)
+    while not _is_at(descriptor, journal):  # who had it is done, and removed it
+        os.close(descriptor)
+        descriptor = _locked(journal, wait)
+    try:
+        yield
+    finally:
+        if _is_at(descriptor, journal) and not os.fstat(descriptor).st_size:
+            journal.unlink()  # nothing was written
+        os.close(descriptor)
+
+
+def _locked(path: Path, wait: Callable[[], None] | None) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if wait is None:
+            os.close(descriptor)
+            raise
+        wait()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # a disk that has no locks
+        pass
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 class PackWriter:
     """Writes a pack; as a context manager, which leaves what was written for the next attempt where it is not finished.
+    For a ``sole_writer``.
 
     Args:
         facts: what the pack is made of. An interrupted pack of the very same facts goes on, of others it begins anew.
@@ -61,7 +112,6 @@ class PackWriter:
         self._part, self._journal_path = _beside(path)
         head = json.dumps(facts, sort_keys=True).encode() + b"\n"
         self.index = self._records_of(head)  #: finished records, of this attempt and of interrupted ones
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._file, self._journal = self._opened(head)
 
     def __len__(self) -> int:
@@ -112,7 +162,8 @@ class PackWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._file.closed:
-            self.flush()
+            with contextlib.suppress(OSError):  # a full disk, which is the error then
+                self.flush()
             self._close()
 
     def _records_of(self, head: bytes) -> list[tuple[int, ...]]:
@@ -145,14 +196,17 @@ class PackWriter:
         return file, journal
 
     def _close(self) -> None:
-        self._file.close()
-        self._journal.close()
+        for file in (self._file, self._journal):
+            with contextlib.suppress(OSError):  # what is left in a buffer, where the disk is full
+                file.close()
 
 
 def tidy(path: Path) -> None:
-    """Remove what a pack that was finished left behind, killed in its last instant."""
-    for left in _beside(path):
-        left.unlink(missing_ok=True)
+    """Remove what a pack that was finished left behind, killed in its last instant; nothing that is being written."""
+    if any(left.exists() for left in _beside(path)):
+        with contextlib.suppress(OSError), sole_writer(path, None):
+            for left in _beside(path):
+                left.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
@@ -204,10 +258,10 @@ class PackReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(f"{path}: no such file{self._unfinished()}")
-        size = self.path.stat().st_size
-        with open(self.path, "rb") as file:
+        if not os.path.isfile(self.path):
+            raise DataError(f"{path}: {'a folder' if os.path.isdir(path) else 'no such file'}{self._nearby()}")
+        with self._opened() as file:
+            size = os.fstat(file.fileno()).st_size
             if file.read(len(MAGIC)) != MAGIC:
                 raise DataError(f"{path}: not a packed data set; 'loopwright pack' makes one")
             file.seek(max(0, size - _TRAILER.size))
@@ -261,5 +315,17 @@ class PackReader:
     def is_whole(self, number: int) -> bool:
         return checksum(self.record(number)) == self._sums[number]
 
-    def _unfinished(self) -> str:
-        return "; an unfinished pack lies there: pack again and it goes on" if _beside(self.path)[0].exists() else ""
+    def _opened(self) -> IO[bytes]:
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror})") from None
+
+    def _nearby(self) -> str:
+        """What may have been meant."""
+        if os.path.isdir(self.path):
+            packs = sorted(name for name in os.listdir(self.path) if name.endswith(".pack"))
+            return f", not a pack; it has packs, give one: {', '.join(packs)}" if packs else ", not a pack"
+        if os.path.exists(_beside(self.path)[0]):
+            return "; an unfinished pack lies there: pack again and it goes on"
+        return ""

@@ -14,6 +14,7 @@ from PIL import Image
 from .._errors import ConfigError, DataError
 from ._changes import changed_records
 from ._pack_file import PackReader
+from ._part import one
 from ._picture import too_large
 from ._recipe import Recipe
 from ._shared import SharedMemory
@@ -66,7 +67,7 @@ class Packed:
         return len(self._file.entries)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
-        picture, target = self.undecoded(index)
+        picture, target = self.undecoded(one(self, index))
         return picture.picture(), target
 
     def undecoded(self, index: int) -> tuple[Viewable, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ConfigError
+from .._errors import ConfigError, DataError
 from ._labels import counted, taken
 
 
@@ -94,7 +94,22 @@ class Part:
         return lambda index, pictures: made(self._of(index), pictures)
 
     def _of(self, index: int) -> int:
-        return int(self.indices[range(len(self))[index]])  # negative ones, and IndexError
+        return int(self.indices[range(len(self))[one(self, index)]])  # negative ones, and IndexError
+
+
+def one(dataset: Any, index: Any) -> Any:
+    """An index, which stands for one sample.
+
+    Raises:
+        DataError: a slice, which other sequences take.
+    """
+    if isinstance(index, slice):
+        start, stop, step = index.indices(len(dataset))
+        wanted = f"range({start}, {stop})" if step == 1 else f"range({start}, {stop}, {step})"
+        raise DataError(
+            f"a dataset gives one sample at a time: lw.Part(dataset, {wanted}) is a part of it. Found: {index}"
+        )
+    return index
 
 
 def _checked(indices: Sequence[int] | np.ndarray, count: int) -> np.ndarray:

@@ -36,8 +36,8 @@ class Recipe:
             raise ConfigError("crop=True needs the size of the square")
         if self.format not in ("raw", "jpeg"):
             raise ConfigError(f"format must be 'raw' or 'jpeg'. Found: {self.format!r}")
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality must be 1 to 100. Found: {self.quality!r}")
+        if not isinstance(self.quality, int) or not 1 <= self.quality <= 100:
+            raise ConfigError(f"quality must be a whole number, 1 to 100. Found: {self.quality!r}")
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Recipe":

@@ -1,6 +1,7 @@
 """The fast engine: a ring of batch slots in shared memory, which readers fill and the loop is lent."""
 
 import collections
+import os
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from ._board import Board, Part
 from ._collate import collate
 from ._crew import MOST_ORDERS, Crew, Processes, Threads
+from ._engine import in_one_process
 from ._incidents import Incidents
 from ._reader import Filled
 from ._samples import BatchKey, BatchKeys, LoadedBatch, LoadFailure, Samples, Unreadable
@@ -61,6 +63,7 @@ class Ring:
         self._reading: dict[int, _Batch] = {}  # by slot
         self._lent: set[int] = set()
         self._returned: collections.deque[int] = collections.deque()  # slots that the loop let go
+        self._owner = os.getpid()
 
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         self._board.turn += 1
@@ -73,7 +76,8 @@ class Ring:
                     self._begin_all(to_begin, begun)
                 yield self._handed_out(begun.popleft())
         finally:
-            self._board.turn += 1  # what is left of this iteration need not be read
+            if os.getpid() == self._owner:  # a process that is forked meanwhile ends its copy of this, too
+                self._board.turn += 1  # what is left of this iteration need not be read
             for batch in begun:
                 self._drop(batch)
 
@@ -159,7 +163,7 @@ class RingEngine:
     def batches(self, keys: BatchKeys) -> Iterator[LoadedBatch | LoadFailure]:
         ring = self._idle.pop() if self._idle else self._new_ring(keys.batch_size)
         try:
-            yield from ring.batches(keys)
+            yield from in_one_process(ring.batches(keys))
         except GeneratorExit:  # the loop was left early; the ring drops what it has read ahead when it is next asked
             self._idle.append(ring)
             raise
