@@ -26,7 +26,7 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        with _hangups_heard():
+        with _signals_heard():
             self.process = subprocess.Popen(
                 ["sh", "-c", _IN_TERMINAL, "sh", os.ttyname(slave), *command],
                 stdin=subprocess.DEVNULL,
@@ -77,13 +77,15 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def _hangups_heard() -> Iterator[None]:
-    """What is started in it does not inherit that they are ignored, as under nohup: a handler does not outlive an exec."""
-    before = signal.signal(signal.SIGHUP, lambda *_: None)
+def _signals_heard() -> Iterator[None]:
+    """What is started in it does not inherit that hang-ups are ignored, as under nohup, or Ctrl-C, as in the background: a
+    handler does not outlive an exec."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def loopwright(*arguments: str) -> list[str]:

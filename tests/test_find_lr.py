@@ -5,8 +5,8 @@ import copy
 import json
 import math
 import os
-import re
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace

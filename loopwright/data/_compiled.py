@@ -14,4 +14,5 @@ def compiled() -> str:
     missing = [name for name, is_there in parts.items() if not is_there]
     if not missing:
         return "parts of JPEG files and crops are read by what was compiled"
-    return f"not compiled here, or against a library that reads otherwise: {' and '.join(missing)}, which take longer so; {_REMEDY}"
+    what = " and ".join(missing)
+    return f"not compiled here, or against a library that reads otherwise: {what}, which take longer so; {_REMEDY}"

@@ -25,7 +25,6 @@ from ..data._folder import ImageFolder
 from ..data._loader import Loader
 from ..data._open import open_data
 from ..data._packed import Packed
-from ..data._rows import is_table
 from ..data._table import Table
 from ..data._transforms import CenterCrop
 from ..models._build import build_model
@@ -74,7 +73,7 @@ def build(settings: TrainSettings) -> Pieces:
 
 def _check_classes(s: TrainSettings, train: Pictures) -> None:
     if len(train.classes) == 1:  # any model is right at once, and learns nothing
-        hint = "table.label names another column" if is_table(s.data) else "data is the folder of the class folders"
+        hint = "table.label names another column" if s.reads_table else "data is the folder of the class folders"
         raise DataError(f"{s.data} has one class only, {train.classes[0]!r}, so there is nothing to learn; {hint}")
 
 

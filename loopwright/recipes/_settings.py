@@ -356,6 +356,11 @@ class TrainSettings(CommonSettings):
         return self
 
     @property
+    def reads_table(self) -> bool:
+        """Whether the data is a table, and no folder."""
+        return is_table(self.data)
+
+    @property
     def data_options(self) -> dict[str, Any]:
         """Of ``open_data``, beside the hold-out."""
         return {} if self.table is None else self.table.arguments
