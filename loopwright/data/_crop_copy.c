@@ -80,7 +80,8 @@ static void copy_row(uint8_t *to, const uint8_t *from, Py_ssize_t bytes, int pas
 /* "spare" is room for a row, where rows are mirrored in their place. */
 static void copy_rows(Rows to, Rows from, Task task, uint8_t *spare)
 {
-    int past_caches = task.streamed && ((uintptr_t)to.first | to.pitch | task.bytes) % VECTOR == 0;
+    int aligned = ((uintptr_t)to.first | task.bytes) % VECTOR == 0 && (task.rows == 1 || to.pitch % VECTOR == 0);
+    int past_caches = task.streamed && aligned;
     for (Py_ssize_t row = 0; row < task.rows; row++, from.first += from.pitch, to.first += to.pitch) {
         if (task.streamed && row + AHEAD < task.rows)
             for (Py_ssize_t byte = 0; byte < task.bytes; byte += LINE)
@@ -97,10 +98,9 @@ static void copy_rows(Rows to, Rows from, Task task, uint8_t *spare)
 
 static void copy_all(Rows to, Rows from, Task task, uint8_t *spare)
 {
-    if (!task.mirrored && to.pitch == task.bytes && from.pitch == task.bytes)
-        memmove(to.first, from.first, task.rows * task.bytes);
-    else
-        copy_rows(to, from, task, spare);
+    if (!task.mirrored && to.pitch == task.bytes && from.pitch == task.bytes) /* one long row */
+        task = (Task){1, task.rows * task.bytes, 0, task.streamed};
+    copy_rows(to, from, task, spare);
 }
 
 /* Pixels of three bytes side by side, rows anywhere. */
